@@ -1,0 +1,1 @@
+"""Plain containers of tensors that pass between the parts."""
