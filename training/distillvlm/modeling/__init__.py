@@ -1,0 +1,1 @@
+"""Networks: detector, vision-language transformer, generation."""
