@@ -95,7 +95,7 @@ def _step(
     mask = torch.ones(2, step + 1, dtype=torch.bool, device=last_BK.device)
     mask[0, -1] = False  # the word does not see the query
     attention = hidden.new_zeros(0)
-    for index, layer in enumerate(model.layers):
+    for index, layer in enumerate(model.encoder_layers):
         hidden, key, value, attention = layer.text(
             hidden,
             prefix.keys[:, index],

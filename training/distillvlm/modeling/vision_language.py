@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +116,10 @@ class VisionLanguageModel(nn.Module):
         self.register_buffer("caption_mask", lexicon.caption_mask, persistent=False)
         self.apply(_initialise)
 
+    @property
+    def encoder_layers(self) -> list[EncoderLayer]:
+        return [cast(EncoderLayer, layer) for layer in self.layers]
+
     # -- prefix ---------------------------------------------------------------------------------------------------
     def tokens_of_tags(self, tags_BG: Tensor) -> Tensor:
         """WordPieces of tag words: int64 [B, G * W], [PAD] where there is none."""
@@ -131,7 +136,7 @@ class VisionLanguageModel(nn.Module):
         mask_BP = torch.cat([tokens_BS != self.lexicon.pad, regions.valid], dim=1)
         keys, values = [], []
         attention = hidden.new_zeros(0)
-        for layer in self.layers:
+        for layer in self.encoder_layers:
             hidden, key, value, attention = layer.prefix(hidden, mask_BP)
             keys.append(key)
             values.append(value)
@@ -161,7 +166,7 @@ class VisionLanguageModel(nn.Module):
         """Runs texts over a prefix; `positions` [T], `mask` broadcast to [B, 1, N, T, T]."""
         hidden = self.embed_text(tokens_BNT, positions, token_type=0)
         attention = hidden.new_zeros(0)
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.encoder_layers):
             hidden, _, _, attention = layer.text(
                 hidden, prefix.keys[:, index], prefix.values[:, index], prefix.mask, mask
             )

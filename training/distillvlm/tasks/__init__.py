@@ -1,0 +1,1 @@
+"""What is learnt: each task turns a batch into named losses."""

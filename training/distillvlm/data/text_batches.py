@@ -1,0 +1,226 @@
+"""Records and region stores -> batches of the dense layout."""
+
+# Shapes: B photos, N texts of a photo, T text tokens, A answers.
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distillvlm.data.records import Question, Record
+from distillvlm.data.region_store import FLIP, RegionStore
+from distillvlm.data.vocabulary import Tokenizer
+from distillvlm.structures.regions import Regions
+
+Kind = Literal["captions", "questions"]
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """B photos with N texts each.
+
+    regions: what the model in training sees of the photos; None for texts without a photo.
+    teacher_regions: what a teacher sees of the same photos; None where there is none.
+    tokens: int64 [B, N, T]; captions `[CLS] w1 .. wn`, questions `[CLS] .. [SEP]`, then [PAD].
+    targets: captions int64 [B, N, T] (the next token, [SEP] last, 0 where there is none);
+        questions float32 [B, N, A] (soft scores of the answers).
+    valid: bool [B, N], false for texts that only fill up a photo's row.
+    photos: int64 [B], a number for each photo, the same in every batch.
+    """
+
+    kind: Kind
+    regions: Regions | None
+    teacher_regions: Regions | None
+    tokens: Tensor
+    targets: Tensor
+    valid: Tensor
+    photos: Tensor
+
+    def to(self, device: torch.device) -> TextBatch:
+        moved = {field.name: getattr(self, field.name) for field in fields(self)}
+        return TextBatch(**{k: v.to(device) if isinstance(v, Tensor | Regions) else v for k, v in moved.items()})
+
+
+@dataclass(frozen=True)
+class TextPool:
+    """The texts of one kind: for each photo (or, without photos, each text) what can be drawn from it.
+
+    photo_ids: their photos; None for texts without a photo. texts: token ids by photo, without padding.
+    mirrored: the same texts as they are true of the mirrored photo. targets: soft answers for questions.
+    """
+
+    kind: Kind
+    photo_ids: tuple[str, ...] | None
+    texts: tuple[tuple[tuple[int, ...], ...], ...]
+    mirrored: tuple[tuple[tuple[int, ...], ...], ...]
+    targets: tuple[tuple[dict[int, float], ...], ...]
+    mirrored_targets: tuple[tuple[dict[int, float], ...], ...]
+
+
+_MIRROR = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
+
+
+def mirror_words(text: str) -> str:
+    """What a sentence says of the mirrored photo: left and right change places."""
+    return re.sub(r"\b(left|right)(most)?\b", lambda match: _MIRROR[match.group().lower()], text, flags=re.IGNORECASE)
+
+
+def caption_pool(records: Sequence[Record], tokenizer: Tokenizer, max_tokens: int) -> TextPool:
+    """Captions of the records that have any; pieces beyond `max_tokens` are cut off, [SEP] is not."""
+    chosen = [record for record in records if record.captions]
+
+    def encode(text: str) -> tuple[int, ...]:
+        return (tokenizer.cls_id, *tokenizer.encode(text)[: max_tokens - 1])
+
+    return TextPool(
+        "captions",
+        tuple(record.photo_id for record in chosen),
+        tuple(tuple(encode(text) for text in record.captions) for record in chosen),
+        tuple(tuple(encode(mirror_words(text)) for text in record.captions) for record in chosen),
+        (),
+        (),
+    )
+
+
+def question_pool(
+    groups: Sequence[tuple[str | None, Sequence[Question]]],
+    tokenizer: Tokenizer,
+    soft_answers: Callable[[Question], dict[str, float]],
+    answers: Sequence[str],
+    max_tokens: int,
+) -> TextPool:
+    """Questions with an answer in the vocabulary, grouped by photo (all photo ids None: questions without photos)."""
+    index_of = {answer: index for index, answer in enumerate(answers)}
+
+    def encode(text: str) -> tuple[int, ...]:
+        return (tokenizer.cls_id, *tokenizer.encode(text)[: max_tokens - 2], tokenizer.sep_id)
+
+    def target(question: Question) -> dict[int, float]:
+        return {index_of[word]: score for word, score in soft_answers(question).items() if word in index_of}
+
+    def mirror(question: Question) -> Question:
+        return replace(
+            question, text=mirror_words(question.text), answers=tuple(mirror_words(word) for word in question.answers)
+        )
+
+    kept = [(photo_id, [question for question in questions if target(question)]) for photo_id, questions in groups]
+    kept = [(photo_id, questions) for photo_id, questions in kept if questions]
+    photo_ids = tuple(photo_id for photo_id, _ in kept if photo_id is not None)
+    if photo_ids and len(photo_ids) != len(kept):
+        raise ValueError("question_pool: expected photo ids for all groups or for none")
+    return TextPool(
+        "questions",
+        photo_ids or None,
+        tuple(tuple(encode(question.text) for question in questions) for _, questions in kept),
+        tuple(tuple(encode(mirror(question).text) for question in questions) for _, questions in kept),
+        tuple(tuple(target(question) for question in questions) for _, questions in kept),
+        tuple(tuple(target(mirror(question)) for question in questions) for _, questions in kept),
+    )
+
+
+class TextBatches:
+    """Batches of one pool: photos in a new order every epoch, up to `texts` of each photo's texts drawn at random."""
+
+    def __init__(
+        self,
+        pool: TextPool,
+        tokenizer: Tokenizer,
+        num_answers: int,
+        batch_size: int,
+        texts: int,
+        seed: int,
+        store: RegionStore | None = None,
+        teacher_store: RegionStore | None = None,
+    ) -> None:
+        if (pool.photo_ids is None) != (store is None):
+            raise ValueError("TextBatches: a pool with photos needs a region store, one without needs none")
+        if len(pool.texts) < batch_size:
+            raise ValueError(f"TextBatches: expected at least {batch_size} photos but the pool has {len(pool.texts)}")
+        self.pool, self.store, self.teacher_store = pool, store, teacher_store
+        self.pad_id, self.sep_id, self.num_answers = tokenizer.pad_id, tokenizer.sep_id, num_answers
+        self.batch_size, self.texts, self.seed = batch_size, texts, seed
+        self.steps_per_epoch = len(pool.texts) // batch_size
+        self._epoch_order: tuple[int, np.ndarray] = (-1, np.zeros(0, int))
+
+    def batch(self, step: int) -> TextBatch:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        rows = self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+        draw = np.random.default_rng((self.seed, 1, step))
+        views = draw.integers(0, self.store.views, len(rows)) if self.store else np.zeros(len(rows), int)
+        chosen = [self._draw(row, draw) for row in rows]
+        width = max(len(texts) for texts in chosen)
+        texts_of = [
+            self.pool.mirrored[r] if view == FLIP else self.pool.texts[r] for r, view in zip(rows, views, strict=True)
+        ]
+        length = max(len(texts_of[b][n]) for b, picks in enumerate(chosen) for n in picks)
+        tokens = torch.full((len(rows), width, length), self.pad_id)
+        valid = torch.zeros(len(rows), width, dtype=torch.bool)
+        targets = self._empty_targets(tokens)
+        for b, picks in enumerate(chosen):
+            for n, pick in enumerate(picks):
+                text = torch.tensor(texts_of[b][pick])
+                tokens[b, n, : len(text)] = text
+                valid[b, n] = True
+                if self.pool.kind == "captions":
+                    targets[b, n, : len(text)] = torch.cat([text[1:], torch.tensor([self.sep_id])])
+                else:
+                    source = self.pool.mirrored_targets if views[b] == FLIP else self.pool.targets
+                    for answer, score in source[rows[b]][pick].items():
+                        targets[b, n, answer] = score
+        regions, teacher_regions = self._regions(rows, views)
+        return TextBatch(
+            self.pool.kind, regions, teacher_regions, tokens, targets, valid, torch.from_numpy(rows.copy())
+        )
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Photos of an epoch: shuffled, with like numbers of texts side by side within windows of 16 batches."""
+        if self._epoch_order[0] == epoch:
+            return self._epoch_order[1]
+        draw = np.random.default_rng((self.seed, 0, epoch))
+        order = draw.permutation(len(self.pool.texts))[: self.steps_per_epoch * self.batch_size]
+        counts = np.array([min(len(self.pool.texts[row]), self.texts) for row in order])
+        window = np.arange(len(order)) // (16 * self.batch_size)
+        order = order[np.lexsort((counts, window))]
+        batches = order.reshape(self.steps_per_epoch, self.batch_size)
+        self._epoch_order = (epoch, batches[draw.permutation(self.steps_per_epoch)].reshape(-1))
+        return self._epoch_order[1]
+
+    def _draw(self, row: int, draw: np.random.Generator) -> list[int]:
+        count = len(self.pool.texts[row])
+        return sorted(draw.choice(count, min(count, self.texts), replace=False).tolist())
+
+    def _empty_targets(self, tokens_BNT: Tensor) -> Tensor:
+        if self.pool.kind == "captions":
+            return torch.zeros_like(tokens_BNT)
+        return torch.zeros(*tokens_BNT.shape[:2], self.num_answers)
+
+    def _regions(self, rows: np.ndarray, views: np.ndarray) -> tuple[Regions | None, Regions | None]:
+        if self.store is None or self.pool.photo_ids is None:
+            return None, None
+        photo_ids = [self.pool.photo_ids[row] for row in rows]
+        regions = self.store.regions(photo_ids, views.tolist())
+        return regions, self.teacher_store and self.teacher_store.regions(photo_ids, views.tolist())
+
+
+class MixedBatches:
+    """Several sources in one training: each gives its number of steps, in an order drawn once from the seed."""
+
+    def __init__(self, parts: Sequence[tuple[TextBatches, int]], seed: int) -> None:
+        self.sources = [source for source, _ in parts]
+        kinds = np.repeat(np.arange(len(parts)), [steps for _, steps in parts])
+        self.order = np.random.default_rng((seed, 2)).permutation(kinds)
+        self.place = np.zeros(len(self.order), int)
+        for kind in range(len(parts)):
+            mine = self.order == kind
+            self.place[mine] = np.arange(mine.sum())
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def batch(self, step: int) -> TextBatch:
+        return self.sources[self.order[step]].batch(int(self.place[step]))

@@ -1,0 +1,36 @@
+"""Checkpoints that a kill can't tear."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from distillvlm.engine.ema import WeightAverage
+from distillvlm.engine.progress import Progress
+
+
+def save_atomically(path: Path, state: object) -> None:
+    """Writes beside the target, flushes to disk, then renames: the target is the old state or the new, never half."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_checkpoint(
+    folder: Path, task: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage
+) -> list[Progress]:
+    """Restores everything a step depends on; returns the losses of the steps done (empty: a fresh run)."""
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        return []
+    state = torch.load(path, weights_only=True)
+    task.load_state_dict(state["task"])
+    optimizer.load_state_dict(state["optimizer"])
+    average.load_state_dict(state["average"])
+    return [Progress(**progress) for progress in state["history"]]

@@ -1,0 +1,33 @@
+"""The losses of every step, as they are logged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step's losses as they are logged."""
+
+    step: int
+    losses: dict[str, float]
+
+
+def recent_means(history: list[Progress], window: int = 50) -> dict[str, float]:
+    """Mean of each loss over the last steps that had it."""
+    gathered: dict[str, list[float]] = {}
+    for progress in history[-window:]:
+        for name, value in progress.losses.items():
+            gathered.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in gathered.items()}
+
+
+def write_progress(folder: Path, history: list[Progress]) -> None:
+    (folder / "losses.jsonl").write_text("".join(json.dumps(asdict(progress)) + "\n" for progress in history))
+
+
+def read_progress(folder: Path) -> list[Progress]:
+    lines = (folder / "losses.jsonl").read_text().splitlines()
+    return [Progress(**json.loads(line)) for line in lines]

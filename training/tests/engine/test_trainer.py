@@ -1,0 +1,97 @@
+"""The loop: resumes to the identical curve, stops on NaN, averages weights, leaves whole files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distillvlm.engine.ema import WeightAverage
+from distillvlm.engine.progress import read_progress
+from distillvlm.engine.trainer import Schedule, Task, parameter_groups, train
+
+SCHEDULE = Schedule(steps=12, learning_rate=1e-2, ema_decay=0.9, precision="no")
+
+
+class Regression(Task):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.trained = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.LayerNorm(8), nn.Linear(8, 1))
+        self.loss_weights = {"square": 2.0}
+
+    def forward(self, batch: Tensor) -> dict[str, Tensor]:
+        return {"square": (self.trained(batch) - batch.sum(1, keepdim=True)).square().mean()}
+
+
+class SeededBatches:
+    def __init__(self, killed_at: int | None = None, poisoned_at: int | None = None) -> None:
+        self.killed_at, self.poisoned_at = killed_at, poisoned_at
+
+    def batch(self, step: int) -> Tensor:
+        if step == self.killed_at:
+            raise KeyboardInterrupt
+        batch = torch.randn(6, 4, generator=torch.Generator().manual_seed(step))
+        return batch * float("nan") if step == self.poisoned_at else batch
+
+
+def test_a_killed_run_resumes_to_the_identical_curve_and_weights(tmp_path: Path) -> None:
+    whole = Regression()
+    expected = train(whole, SeededBatches(), SCHEDULE, tmp_path / "whole", seed=3, label="whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(Regression(), SeededBatches(killed_at=7), SCHEDULE, tmp_path / "cut", 3, "cut", checkpoint_seconds=0)
+    assert (tmp_path / "cut" / "checkpoint.pt").exists()
+    resumed = Regression()
+    history = train(resumed, SeededBatches(), SCHEDULE, tmp_path / "cut", seed=3, label="resumed")
+    assert history == expected
+    for ours, theirs in zip(resumed.trained.parameters(), whole.trained.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert read_progress(tmp_path / "cut") == expected
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["losses.jsonl", "model.pt"]
+
+
+def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path: Path) -> None:
+    first = Regression()
+    train(first, SeededBatches(), SCHEDULE, tmp_path, seed=3, label="first")
+    again = Regression()
+    train(again, SeededBatches(killed_at=0), SCHEDULE, tmp_path, seed=3, label="again")
+    assert torch.equal(again.trained[0].weight, first.trained[0].weight)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_loss(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"step 5: a loss is not finite: \{'square': nan\}"):
+        train(Regression(), SeededBatches(poisoned_at=5), SCHEDULE, tmp_path, seed=3, label="poisoned")
+
+
+def test_the_rate_warms_up_and_decays_in_straight_lines() -> None:
+    schedule = Schedule(steps=10, learning_rate=1.0, warmup_share=0.2)
+    assert [round(schedule.rate(step), 3) for step in range(10)] == [
+        0.5,
+        1,
+        1,
+        0.875,
+        0.75,
+        0.625,
+        0.5,
+        0.375,
+        0.25,
+        0.125,
+    ]
+
+
+def test_only_matrices_decay() -> None:
+    decayed, free = parameter_groups(Regression(), 0.05)
+    assert decayed["weight_decay"] == 0.05
+    assert free["weight_decay"] == 0.0
+    assert [tuple(p.shape) for p in decayed["params"]] == [(8, 4), (1, 8)]
+    assert [tuple(p.shape) for p in free["params"]] == [(8,), (8,), (8,), (1,)]
+
+
+def test_the_average_by_hand() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(module.weight, 1.0)
+    average = WeightAverage(module, decay=0.9)
+    nn.init.constant_(module.weight, 3.0)
+    average.update(step=0)  # decay is 1/10 at first: 0.1 * 1 + 0.9 * 3
+    average.copy_to(module)
+    assert float(module.weight.detach()) == pytest.approx(2.8)
