@@ -1,0 +1,228 @@
+"""Captions and answers of a model, scored against the records of their photos: every published figure comes from here.
+
+A report is a plain dict that JSON holds; intervals are `{"value", "low", "high"}`, 95% percentile bootstrap over
+photos, in points. Data sets are told apart by `Record.source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from distillvlm.data.records import Question, Record
+from distillvlm.evaluation.baselines import majority_answer, question_type_prior
+from distillvlm.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean, bootstrap_sums
+from distillvlm.evaluation.captions import (
+    bleu_of_counts,
+    caption_scores,
+    distinct_sentences,
+    function_word_endings,
+)
+from distillvlm.evaluation.vqa import ANNOTATORS, vqa_scores
+
+CAPTIONS_PER_PHOTO = 5
+"""Photos with fewer human captions are not scored: CIDEr-D and BLEU depend on their number."""
+
+COCO_QA = "coco_qa"
+"""`question_type` of questions that a program made from captions; they are for training only."""
+
+Answers = Mapping[str, Mapping[int, str]]
+"""Data set -> question_id -> answer (a question_id is unique in its data set only)."""
+
+
+def captioned(records: Iterable[Record]) -> list[Record]:
+    """The records whose captions are scored."""
+    return [record for record in records if len(record.captions) >= CAPTIONS_PER_PHOTO]
+
+
+def asked(records: Iterable[Record]) -> list[tuple[Record, Question]]:
+    """The human questions on the records' photos, each with its record."""
+    return [
+        (record, question) for record in records for question in record.questions if question.question_type != COCO_QA
+    ]
+
+
+def caption_report(
+    records: Sequence[Record], captions: Mapping[str, str], training: Sequence[Record]
+) -> dict[str, Any]:
+    """Data set -> caption metrics of its photos with five captions.
+
+    captions: photo_id -> caption, of at least these photos.
+    training: records whose captions give the idf of "CIDEr-D (training idf)".
+
+    Raises:
+        ValueError: a photo has no caption, or `training` has no captions.
+    """
+    groups = _by_source(captioned(records))
+    idf_references = [record.captions for record in training if record.captions]
+    if groups and not idf_references:
+        raise ValueError("Expected training records with captions for the idf but received none")
+    return {source: _caption_metrics(group, captions, idf_references) for source, group in groups.items()}
+
+
+def _caption_metrics(
+    records: Sequence[Record], captions: Mapping[str, str], idf_references: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    of_photo = {record.photo_id: captions[record.photo_id] for record in records if record.photo_id in captions}
+    scores = caption_scores(of_photo, {record.photo_id: record.captions for record in records}, idf_references)
+    assert scores.cider_d_corpus_idf_of_photo is not None
+    return {
+        "photos": len(records),
+        "CIDEr-D": _as_dict(bootstrap_mean(scores.cider_d_of_photo)),
+        "CIDEr-D (training idf)": _as_dict(bootstrap_mean(scores.cider_d_corpus_idf_of_photo)),
+        **{f"BLEU-{order}": score for order, score in enumerate(scores.bleu[:-1], start=1)},
+        "BLEU-4": _as_dict(bootstrap_sums(scores.bleu_counts_of_photo, bleu_of_counts)),
+        "METEOR": scores.meteor,
+        "ROUGE-L": scores.rouge_l,
+        "SPICE": scores.spice,
+        "distinct_sentences": distinct_sentences(of_photo.values()),
+        "function_word_endings": function_word_endings(of_photo.values()),
+    }
+
+
+def question_report(records: Sequence[Record], answers: Answers) -> dict[str, Any]:
+    """Data set -> accuracy on its human questions, over all and by type.
+
+    "metric" says which accuracy: the official one with ten annotators, exact match with one answer set.
+
+    Raises:
+        ValueError: a question has no answer, or a data set mixes both kinds of questions.
+    """
+    return {
+        source: _question_metrics(source, asked(group), answers.get(source, {}))
+        for source, group in _by_source(records).items()
+        if asked(group)
+    }
+
+
+def _question_metrics(
+    source: str, pairs: Sequence[tuple[Record, Question]], answers: Mapping[int, str]
+) -> dict[str, Any]:
+    kinds = {len(question.answers) == ANNOTATORS for _, question in pairs}
+    if len(kinds) > 1:
+        raise ValueError(f"Expected {ANNOTATORS} answers to every question of {source} or to none")
+    scores = vqa_scores([question for _, question in pairs], answers)
+    photos = [record.photo_id for record, _ in pairs]
+    return {
+        "metric": "VQA" if kinds == {True} else "exact match",
+        "questions": len(pairs),
+        "photos": len(set(photos)),
+        "accuracy": _as_dict(bootstrap_mean([100 * score for score in scores.of_question], photos)),
+        "by_answer_type": scores.by_answer_type,
+        "by_question_type": scores.by_question_type,
+    }
+
+
+def text_baselines(records: Sequence[Record], training: Sequence[Record]) -> dict[str, Answers]:
+    """Answers that need no photo, for every human question: "majority" and "question type prior", both of the
+    training questions of the same data set."""
+    majority: dict[str, dict[int, str]] = {}
+    prior: dict[str, dict[int, str]] = {}
+    training_by_source = _by_source(training)
+    for source, group in _by_source(records).items():
+        questions = [question for _, question in asked(group)]
+        if not questions:
+            continue
+        training_questions = [question for _, question in asked(training_by_source.get(source, []))]
+        answer = majority_answer(training_questions)
+        majority[source] = {question.question_id: answer for question in questions}
+        prior[source] = question_type_prior(training_questions, questions)
+    return {"majority": majority, "question type prior": prior}
+
+
+def compare_answers(records: Sequence[Record], answers: Answers, others: Mapping[str, Answers]) -> list[dict[str, Any]]:
+    """How far `answers` are ahead of each of `others` on all data sets together, paired by question.
+
+    Returns a row for each of `others`: {"a": "model", "b", "metric", "difference", "low", "high", "pairs", "unit"}.
+
+    Raises:
+        ValueError: a question has no answer.
+    """
+    photos = [record.photo_id for group in _by_source(records).values() for record, _ in asked(group)]
+    own = _question_scores(records, answers)
+    rows = []
+    for name, other in others.items():
+        difference = bootstrap_difference(own, _question_scores(records, other), photos)
+        rows.append(
+            {
+                "a": "model",
+                "b": name,
+                "metric": "VQA",
+                "difference": difference.value,
+                "low": difference.low,
+                "high": difference.high,
+                "pairs": len(own),
+                "unit": "photo",
+            }
+        )
+    return rows
+
+
+def _question_scores(records: Sequence[Record], answers: Answers) -> list[float]:
+    scores: list[float] = []
+    for source, group in _by_source(records).items():
+        questions = [question for _, question in asked(group)]
+        if questions:
+            scores += [100 * score for score in vqa_scores(questions, answers.get(source, {})).of_question]
+    return scores
+
+
+def evaluate(
+    records: Sequence[Record],
+    training: Sequence[Record],
+    captions: Mapping[str, str],
+    answers: Answers,
+    blind_answers: Answers | None = None,
+) -> dict[str, Any]:
+    """The whole report of a model on `records` (one split): captions, questions, and margins over what is blind."""
+    baselines = text_baselines(records, training)
+    if blind_answers is not None:
+        baselines["blind model"] = blind_answers
+    return {
+        "captions": caption_report(records, captions, training),
+        "questions": question_report(records, answers),
+        "baselines": {name: question_report(records, given) for name, given in baselines.items()},
+        "comparisons": compare_answers(records, answers, baselines),
+    }
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The report's figures as Markdown tables, intervals in brackets."""
+    lines = [
+        "| data set | photos | CIDEr-D | CIDEr-D (training idf) | BLEU-4 | METEOR | ROUGE-L | distinct sentences |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for source, row in report["captions"].items():
+        lines.append(
+            f"| {source} | {row['photos']} | {_cell(row['CIDEr-D'])} | {_cell(row['CIDEr-D (training idf)'])} | "
+            f"{_cell(row['BLEU-4'])} | {row['METEOR']:.1f} | {row['ROUGE-L']:.1f} | {row['distinct_sentences']} |"
+        )
+    if any(row["SPICE"] is None for row in report["captions"].values()):
+        lines += ["", "SPICE was not measured: Stanford CoreNLP's models are not installed."]
+    names = list(report["baselines"])
+    lines += ["", f"| data set | metric | questions | model | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
+    for source, row in report["questions"].items():
+        others = [_cell(report["baselines"][name][source]["accuracy"]) for name in names]
+        lines.append(
+            f"| {source} | {row['metric']} | {row['questions']} | {_cell(row['accuracy'])} | {' | '.join(others)} |"
+        )
+    lines += ["", "| ahead of | difference | questions |", "|---|---|---|"]
+    for row in report["comparisons"]:
+        margin = _cell({"value": row["difference"], "low": row["low"], "high": row["high"]})
+        lines.append(f"| {row['b']} | {margin} | {row['pairs']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(interval: Mapping[str, float]) -> str:
+    return f"{interval['value']:.1f} [{interval['low']:.1f}, {interval['high']:.1f}]"
+
+
+def _as_dict(interval: Interval) -> dict[str, float]:
+    return {name: float(value) for name, value in interval._asdict().items()}
+
+
+def _by_source(records: Iterable[Record]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.source, []).append(record)
+    return groups

@@ -1,0 +1,62 @@
+"""Result files in the formats that public evaluation servers take, one file a data set.
+
+COCO captions: `[{"image_id": 139, "caption": "..."}]` (https://cocodataset.org/#format-results);
+VQA: `[{"question_id": 25006, "answer": "..."}]` (https://visualqa.org/evaluation.html).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def write_caption_results(path: Path, captions: Mapping[str, str], source: str) -> None:
+    """Writes photo id -> caption of the data set `source`; "coco/139" becomes image_id 139.
+
+    Raises:
+        ValueError: a photo id is of another data set.
+    """
+    rows = [{"image_id": _image_id(photo_id, source), "caption": caption} for photo_id, caption in captions.items()]
+    path.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def read_caption_results(path: Path, source: str) -> dict[str, str]:
+    """Reads photo id -> caption.
+
+    Raises:
+        ValueError: the file is not a list of image_id and caption, or names a photo twice.
+    """
+    return {f"{source}/{image_id}": caption for image_id, caption in _pairs(path, "image_id", "caption").items()}
+
+
+def write_vqa_results(path: Path, answers: Mapping[int, str]) -> None:
+    rows = [{"question_id": question_id, "answer": answer} for question_id, answer in answers.items()]
+    path.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def read_vqa_results(path: Path) -> dict[int, str]:
+    """Reads question_id -> answer.
+
+    Raises:
+        ValueError: the file is not a list of question_id and answer, or names a question twice.
+    """
+    return {int(question_id): answer for question_id, answer in _pairs(path, "question_id", "answer").items()}
+
+
+def _image_id(photo_id: str, source: str) -> int | str:
+    prefix, _, image_id = photo_id.partition("/")
+    if prefix != source or not image_id:
+        raise ValueError(f"Expected photo ids that start with {source}/ but received {photo_id}")
+    # "007" is a name, not the number 7.
+    return int(image_id) if image_id.isascii() and image_id.isdigit() and str(int(image_id)) == image_id else image_id
+
+
+def _pairs(path: Path, key: str, value: str) -> dict[int | str, str]:
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and {key, value} <= row.keys() for row in rows):
+        raise ValueError(f"Expected {path} to be a list of objects with {key} and {value}")
+    pairs: dict[int | str, str] = {row[key]: row[value] for row in rows}
+    if len(pairs) != len(rows):
+        raise ValueError(f"Expected each {key} of {path} once but {len(rows) - len(pairs)} are repeated")
+    return pairs
