@@ -1,0 +1,6 @@
+from distillvlm.modeling.detector.config import DetectorConfig
+from distillvlm.modeling.detector.detector import Detector
+from distillvlm.modeling.detector.losses import DetectionTargets
+from distillvlm.modeling.detector.tagger import ClassifierTags
+
+__all__ = ["ClassifierTags", "DetectionTargets", "Detector", "DetectorConfig"]

@@ -1,0 +1,177 @@
+"""The two-stage detector of student and teacher: backbone, BiFPN, RPN, RoIAlign 4x4, box head, attributes, tags."""
+
+# Shapes: B photos, H, W pixels, A anchors, P proposals, R regions, F feature size, D own feature, K classes.
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from distillvlm.modeling.backbones import Backbone
+from distillvlm.modeling.detector.boxes import DETECTION_WEIGHTS, decode, grid_boxes, tile_anchors
+from distillvlm.modeling.detector.config import DetectorConfig
+from distillvlm.modeling.detector.heads import BINS, AttributeHead, BoxHead
+from distillvlm.modeling.detector.losses import (
+    DetectionTargets,
+    attribute_loss,
+    detection_losses,
+    proposal_losses,
+    sample_proposals,
+)
+from distillvlm.modeling.detector.nms import class_aware_nms_mask
+from distillvlm.modeling.detector.pooling import multi_level_roi_align, roi_align
+from distillvlm.modeling.detector.proposals import Proposals, RegionProposalNetwork, select_proposals
+from distillvlm.modeling.detector.pyramid import LEVEL_STRIDES, BiFPN
+from distillvlm.modeling.detector.tagger import ClassifierTags, Tagger
+from distillvlm.structures.regions import Regions
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """levels: the pyramid's maps, finest first. head: the backbone's classifier map, None where no part needs it."""
+
+    levels: list[Tensor]
+    head: Tensor | None
+
+
+class Detector(nn.Module):
+    """Photos -> `Regions`.
+
+    feature_size: F, numbers of a region's feature: the box head's own, then the backbone's if `pool_backbone`.
+    tag_words: the words whose rows `Regions.tags` holds: the labels, then the classifier's other words.
+    """
+
+    anchors: Tensor
+    grid: Tensor
+
+    def __init__(self, config: DetectorConfig, classifier_tags: ClassifierTags | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(
+            config.backbone,
+            config.pretrained,
+            frozen=config.freeze_backbone,
+            with_head=config.pool_backbone or classifier_tags is not None,
+        )
+        self.pyramid = BiFPN(self.backbone.channels, config.pyramid_channels, config.pyramid_layers)
+        anchors_per_cell = len(config.anchor_scales) * len(config.anchor_ratios)
+        self.rpn = RegionProposalNetwork(config.pyramid_channels, anchors_per_cell)
+        self.box_head = BoxHead(config.pyramid_channels, config.head_size, len(config.labels))
+        self.attribute_head = (
+            AttributeHead(config.head_size, len(config.labels), config.attribute_embedding, len(config.attributes))
+            if config.attributes
+            else None
+        )
+        self.tagger = Tagger(config.labels, config.num_tags, config.tag_threshold, classifier_tags)
+        self.tag_words = self.tagger.words
+        self.feature_size = config.head_size + (self.backbone.head_channels if config.pool_backbone else 0)
+        anchors_A4 = tile_anchors(config.image_size, LEVEL_STRIDES, config.anchor_scales, config.anchor_ratios)
+        self.register_buffer("anchors", anchors_A4, persistent=False)
+        grid_R4 = grid_boxes(config.grid) if config.grid else torch.zeros(0, 4)
+        self.register_buffer("grid", grid_R4, persistent=False)
+
+    def forward(self, pixels_BHW3: Tensor) -> Regions:
+        """Inference on upright uint8 RGB photos of the configured size; the whole photo and the grid come first."""
+        maps = self._maps(pixels_BHW3)
+        boxes, labels, scores, valid = self._detect(maps)
+        grid_BR4 = self.grid.expand(len(boxes), -1, -1)
+        grid_BR = grid_BR4[..., 0]
+        boxes = torch.cat([grid_BR4, boxes], dim=1)
+        labels = torch.cat([torch.full_like(grid_BR, -1, dtype=torch.int64), labels], dim=1)
+        scores = torch.cat([torch.zeros_like(grid_BR), scores], dim=1)
+        valid = torch.cat([torch.ones_like(grid_BR, dtype=torch.bool), valid], dim=1)
+
+        own_BRD = self._own_features(maps, boxes)
+        probabilities = None
+        if self.tagger.classifier is not None:
+            assert maps.head is not None
+            probabilities = self.backbone.class_probabilities(maps.head)
+        return Regions(
+            boxes=boxes,
+            features=self._features(maps, own_BRD, boxes, valid),
+            labels=labels,
+            attributes=self._attributes(own_BRD, labels),
+            scores=scores,
+            valid=valid,
+            tags=self.tagger(labels, scores, probabilities),
+        )
+
+    def features_at(self, pixels_BHW3: Tensor, boxes_BR4: Tensor, valid_BR: Tensor) -> Tensor:
+        """Features [B, R, F] of given boxes (shares of the photo), 0 where not valid.
+
+        The teacher's way to speak of the student's regions: Fang et al. 2021, section 3.2.
+        """
+        maps = self._maps(pixels_BHW3)
+        return self._features(maps, self._own_features(maps, boxes_BR4), boxes_BR4, valid_BR)
+
+    def losses(self, pixels_BHW3: Tensor, targets: DetectionTargets) -> dict[str, Tensor]:
+        """Scalars: proposal_objectness, proposal_box, class, box and, of a detector that knows any, attribute."""
+        maps = self._maps(pixels_BHW3)
+        logits, deltas = self.rpn(maps.levels)
+        losses = proposal_losses(logits, deltas, self.anchors, targets)
+        with torch.no_grad():
+            samples = sample_proposals(self._select(logits, deltas), targets)
+        own = self._own_features(maps, samples.boxes)
+        losses |= detection_losses(*self.box_head.predict(own), samples, targets)
+        if self.attribute_head is not None:
+            photos = torch.arange(len(own), device=own.device)[:, None]
+            labels = targets.labels[photos, samples.objects]
+            losses["attribute"] = attribute_loss(self.attribute_head(own, labels), samples, targets)
+        return losses
+
+    def class_probabilities(self, pixels_BHW3: Tensor) -> Tensor:
+        """Probabilities [B, K] of the backbone's own classes, from which `ClassifierTags.prior` is made."""
+        maps = self._maps(pixels_BHW3)
+        if maps.head is None:
+            raise ValueError("Expected a detector with pool_backbone or classifier tags: this one has no classifier")
+        return self.backbone.class_probabilities(maps.head)
+
+    def _maps(self, pixels_BHW3: Tensor) -> FeatureMaps:
+        if tuple(pixels_BHW3.shape[1:3]) != self.config.image_size:
+            raise ValueError(
+                f"Expected photos of {self.config.image_size} but received {tuple(pixels_BHW3.shape[1:3])}"
+            )
+        maps, head = self.backbone(pixels_BHW3)
+        return FeatureMaps(self.pyramid(maps), head)
+
+    def _select(self, logits_BA: Tensor, deltas_BA4: Tensor) -> Proposals:
+        config = self.config
+        return select_proposals(
+            logits_BA, deltas_BA4, self.anchors, config.num_candidates, config.num_proposals, config.proposal_iou
+        )
+
+    def _own_features(self, maps: FeatureMaps, boxes_BR4: Tensor) -> Tensor:
+        pooled = multi_level_roi_align(maps.levels, boxes_BR4, self.config.image_size, LEVEL_STRIDES, BINS)
+        return self.box_head(pooled)
+
+    def _features(self, maps: FeatureMaps, own_BRD: Tensor, boxes_BR4: Tensor, valid_BR: Tensor) -> Tensor:
+        features = own_BRD
+        if self.config.pool_backbone:
+            assert maps.head is not None
+            bins = roi_align(maps.head, boxes_BR4, bins=1, samples=BINS)
+            features = torch.cat([own_BRD, bins.flatten(2)], dim=-1)
+        return features.float() * valid_BR[..., None]
+
+    def _detect(self, maps: FeatureMaps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Boxes [B, N, 4], labels, scores and valid [B, N] of the N best detections, best first."""
+        config = self.config
+        proposals = self._select(*self.rpn(maps.levels))
+        logits, deltas = self.box_head.predict(self._own_features(maps, proposals.boxes))
+        scores_BP, labels_BP = logits.softmax(dim=-1)[..., :-1].max(dim=-1)
+        boxes_BP4 = decode(deltas, proposals.boxes, DETECTION_WEIGHTS)
+        candidates_BP = torch.where(proposals.valid & (scores_BP >= config.score_threshold), scores_BP, 0.0)
+        kept_BP = class_aware_nms_mask(boxes_BP4, candidates_BP, labels_BP, config.detection_iou)
+        scores, index = (candidates_BP * kept_BP).topk(config.num_detections, dim=1)
+        valid = scores > 0
+        labels = torch.where(valid, labels_BP.gather(1, index), -1)
+        boxes = boxes_BP4.gather(1, index[..., None].expand(-1, -1, 4)) * valid[..., None]
+        return boxes, labels, scores, valid
+
+    def _attributes(self, own_BRD: Tensor, labels_BR: Tensor) -> Tensor:
+        """The likeliest attribute of each region, int64 [B, R], -1 below the threshold or without a label."""
+        if self.attribute_head is None:
+            return torch.full_like(labels_BR, -1)
+        scores, attributes = self.attribute_head(own_BRD, labels_BR.clamp(min=0)).softmax(dim=-1).max(dim=-1)
+        shown = (scores >= self.config.attribute_threshold) & (labels_BR >= 0)
+        return torch.where(shown, attributes, -1)

@@ -1,0 +1,144 @@
+"""Detection as a task of the engine: batches of photos with objects, and the detector's losses on them."""
+
+# Shapes: B photos, H, W pixels, M objects.
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distillvlm.data.pixels import load_pixels
+from distillvlm.data.records import ObjectBox, Record
+from distillvlm.modeling.detector import DetectionTargets, Detector, DetectorConfig
+
+_MIN_SIDE = 1e-3  # of the photo; a thinner box has no meaningful size delta
+
+
+@dataclass(frozen=True)
+class DetectionBatch:
+    """pixels: uint8 [B, H, W, 3]."""
+
+    pixels: Tensor
+    targets: DetectionTargets
+
+    def to(self, device: torch.device | str) -> DetectionBatch:
+        return DetectionBatch(self.pixels.to(device), self.targets.to(device))
+
+
+class DetectionTask:
+    """Trains a detector."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.module = detector
+
+    def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
+        return self.module.losses(batch.pixels, batch.targets)
+
+
+class DetectionBatches:
+    """Batches of records; the batch of a step depends on (seed, step) alone, so a run can resume anywhere.
+
+    flip: mirrors each photo with chance 1/2. keep_pixels: keeps decoded photos in memory (H * W * 3 bytes each).
+    min_score: machine-made boxes below are left out; the others weigh by their score.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        config: DetectorConfig,
+        batch_size: int,
+        seed: int,
+        *,
+        flip: bool = True,
+        keep_pixels: bool = False,
+        min_score: float = 0.3,
+    ) -> None:
+        if not records:
+            raise ValueError("Expected at least one record but received none")
+        self.records = records
+        self.config = config
+        self.batch_size = batch_size
+        self.seed = seed
+        self.flip = flip
+        self.min_score = min_score
+        self._kept: dict[int, np.ndarray] | None = {} if keep_pixels else None
+        self._labels = {label: index for index, label in enumerate(config.labels)}
+        self._attributes = {attribute: index for index, attribute in enumerate(config.attributes)}
+
+    def __len__(self) -> int:
+        """Steps of an epoch, the last one filled from the next."""
+        return -(-len(self.records) // self.batch_size)
+
+    def batch(self, step: int) -> DetectionBatch:
+        indices = self._indices(step)
+        flips = np.random.default_rng([self.seed, 1, step]).random(self.batch_size) < (0.5 if self.flip else 0.0)
+        pixels = np.stack(
+            [
+                self._pixels(index)[:, ::-1] if flip else self._pixels(index)
+                for index, flip in zip(indices, flips, strict=True)
+            ]
+        )
+        targets = collate_targets(
+            [self._objects(self.records[index]) for index in indices],
+            [(record.width, record.height) for record in (self.records[index] for index in indices)],
+            self._labels,
+            self._attributes,
+        )
+        return DetectionBatch(torch.from_numpy(pixels), _flipped(targets, torch.from_numpy(flips)))
+
+    def _indices(self, step: int) -> list[int]:
+        """Places step * batch_size ... of the endless row of epochs, each a permutation of its own."""
+        places = range(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs = {place // len(self.records) for place in places}
+        order = {epoch: np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.records)) for epoch in epochs}
+        return [int(order[place // len(self.records)][place % len(self.records)]) for place in places]
+
+    def _pixels(self, index: int) -> np.ndarray:
+        if self._kept is None:
+            return load_pixels(self.records[index].path, self.config.image_size)
+        if index not in self._kept:
+            self._kept[index] = load_pixels(self.records[index].path, self.config.image_size)
+        return self._kept[index]
+
+    def _objects(self, record: Record) -> list[ObjectBox]:
+        """Those whose label the detector knows, that are certain enough and not too thin."""
+        return [
+            each
+            for each in record.objects
+            if each.label in self._labels
+            and each.score >= self.min_score
+            and each.box[2] - each.box[0] >= _MIN_SIDE * record.width
+            and each.box[3] - each.box[1] >= _MIN_SIDE * record.height
+        ]
+
+
+def collate_targets(
+    objects: Sequence[Sequence[ObjectBox]],
+    sizes: Sequence[tuple[int, int]],
+    labels: dict[str, int],
+    attributes: dict[str, int],
+) -> DetectionTargets:
+    """Pads to the most objects of a photo, at least one; sizes are (width, height) of the boxes' pixels."""
+    most = max(1, *(len(each) for each in objects))
+    boxes = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(objects), most, 1)
+    label = torch.zeros(len(objects), most, dtype=torch.int64)
+    attribute = torch.zeros(len(objects), most, len(attributes), dtype=torch.bool)
+    weights = torch.zeros(len(objects), most)
+    for photo, (row, (width, height)) in enumerate(zip(objects, sizes, strict=True)):
+        for place, each in enumerate(row):
+            boxes[photo, place] = torch.tensor(each.box) / torch.tensor([width, height, width, height])
+            label[photo, place] = labels[each.label]
+            known = [attributes[name] for name in each.attributes if name in attributes]
+            attribute[photo, place, known] = True
+            weights[photo, place] = each.score
+    return DetectionTargets(boxes.clamp(0.0, 1.0), label, attribute, weights)
+
+
+def _flipped(targets: DetectionTargets, flips_B: Tensor) -> DetectionTargets:
+    x1, y1, x2, y2 = targets.boxes.unbind(dim=-1)
+    mirrored = torch.stack([1 - x2, y1, 1 - x1, y2], dim=-1)
+    boxes = torch.where(flips_B[:, None, None], mirrored, targets.boxes)
+    return DetectionTargets(boxes, targets.labels, targets.attributes, targets.weights)
