@@ -1,0 +1,93 @@
+"""COCO captions and instances, human or machine-made.
+
+Format: https://cocodataset.org/#format-data. Machine-made instances have a `score` beside each box.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from distillvlm.data.annotation_files import PhotoSet, checked_list, checked_text, read_json, reading
+from distillvlm.data.records import ObjectBox, Record
+
+
+def read_captions(path: Path, photos: PhotoSet) -> list[Record]:
+    """Photos with their captions, in the file's order.
+
+    Raises:
+        ValueError: a malformed record; names file and record.
+    """
+    content = read_json(path)
+    records = _read_images(content, path, photos)
+    captions: dict[int, list[str]] = defaultdict(list)
+    for annotation in _section(content, "annotations", path):
+        with reading(path, f"annotation {annotation.get('id')}"):
+            captions[annotation["image_id"]].append(checked_text(annotation["caption"]))
+    return [replace(record, captions=tuple(captions[number])) for number, record in records.items()]
+
+
+def read_instances(path: Path, photos: PhotoSet, min_score: float = 0.0) -> list[Record]:
+    """Photos with their boxes, cut to the photo; crowds and boxes without area are left out.
+
+    min_score: machine-made boxes below it are left out; human ones count as 1.
+    Raises:
+        ValueError: a malformed record; names file and record.
+    """
+    content = read_json(path)
+    records = _read_images(content, path, photos)
+    labels: dict[int, str] = {}
+    for category in _section(content, "categories", path):
+        with reading(path, f"category {category.get('id')}"):
+            labels[category["id"]] = checked_text(category["name"])
+    objects: dict[int, list[ObjectBox]] = defaultdict(list)
+    for annotation in _section(content, "annotations", path):
+        with reading(path, f"annotation {annotation.get('id')}"):
+            photo = records.get(annotation["image_id"])
+            score = float(annotation.get("score", 1.0))
+            if photo is None or annotation.get("iscrowd") or score < min_score:
+                continue
+            box = corners(annotation["bbox"], photo.width, photo.height)
+            if box is not None:
+                objects[annotation["image_id"]].append(ObjectBox(box, labels[annotation["category_id"]], score=score))
+    return [replace(record, objects=tuple(objects[number])) for number, record in records.items()]
+
+
+def corners(bbox: list[float], width: int, height: int) -> tuple[float, float, float, float] | None:
+    """COCO's x, y, width, height as x1, y1, x2, y2 within the photo; None where nothing is left of it.
+
+    Raises:
+        ValueError: not four numbers.
+    """
+    x, y, box_width, box_height = (float(value) for value in bbox)
+    x1, x2 = (min(max(value, 0.0), float(width)) for value in (x, x + box_width))
+    y1, y2 = (min(max(value, 0.0), float(height)) for value in (y, y + box_height))
+    return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
+
+
+def _read_images(content: Any, path: Path, photos: PhotoSet) -> dict[int, Record]:
+    records: dict[int, Record] = {}
+    for image in _section(content, "images", path):
+        with reading(path, f"image {image.get('id')}"):
+            key = str(image[photos.key])
+            split = photos.split_of(key)
+            if split is None:
+                continue
+            if image["id"] in records:
+                raise ValueError("listed twice")
+            records[image["id"]] = Record(
+                photo_id=photos.photo_id(key),
+                path=photos.folder / checked_text(image["file_name"]),
+                width=int(image["width"]),
+                height=int(image["height"]),
+                split=split,
+                source=photos.source,
+            )
+    return records
+
+
+def _section(content: Any, name: str, path: Path) -> list[Any]:
+    with reading(path, "the top level"):
+        return checked_list(content[name])
