@@ -1,0 +1,76 @@
+"""Losses on output distributions: against people's words and answers, and against the teacher's."""
+
+# Shapes: M supervised words, V vocabulary, Q questions, A answers, B photos.
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def caption_loss(logits_MV: Tensor, words_M: Tensor, allowed_V: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy whose smoothing mass is spread over the pieces that captions use; mean over words, 0 for none.
+
+    logits_MV: pieces that captions never use at a finite score that no softmax sees.
+    allowed_V: bool, the pieces that captions use; every word is one of them.
+
+    Raises:
+        ValueError: `label_smoothing` is outside 0-1.
+    """
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"Expected label_smoothing in 0-1 but received {label_smoothing}")
+    logits_MV = logits_MV.float()
+    target_M = logits_MV.gather(1, words_M[:, None]).squeeze(1)
+    if label_smoothing:
+        allowed_mean_M = logits_MV.masked_fill(~allowed_V, 0.0).sum(-1) / allowed_V.sum()
+        target_M = (1 - label_smoothing) * target_M + label_smoothing * allowed_mean_M
+    return (logits_MV.logsumexp(-1) - target_M).sum() / max(1, len(words_M))
+
+
+def masked_token_loss(logits_MV: Tensor, tokens_M: Tensor) -> Tensor:
+    """Cross-entropy over the whole vocabulary at masked places, mean over them; 0 where nothing is masked."""
+    return functional.cross_entropy(logits_MV.float(), tokens_M, reduction="sum") / max(1, len(tokens_M))
+
+
+def match_loss(logits_B2: Tensor, matched_B: Tensor) -> Tensor:
+    """OSCAR's contrastive loss: cross-entropy of (polluted, matched) against bool `matched_B`; mean over photos.
+
+    Source: Li et al. 2020, arXiv:2004.06165, equation 3.
+    """
+    return functional.cross_entropy(logits_B2.float(), matched_B.long(), reduction="sum") / max(1, len(matched_B))
+
+
+def answer_loss(logits_QA: Tensor, targets_QA: Tensor) -> Tensor:
+    """Binary cross-entropy with soft scores in 0-1, summed over answers, mean over questions; 0 for no questions.
+
+    A mean over thousands of answers would be inert beside the other losses (OSCAR multiplies its mean by A).
+    """
+    loss = functional.binary_cross_entropy_with_logits(logits_QA.float(), targets_QA.float(), reduction="sum")
+    return loss / max(1, len(targets_QA))
+
+
+def answer_distillation(student_QA: Tensor, teacher_QA: Tensor) -> Tensor:
+    """`answer_loss` with the teacher's sigmoids as targets."""
+    return answer_loss(student_QA, teacher_QA.detach().float().sigmoid())
+
+
+def word_distillation(student_MV: Tensor, teacher_MV: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL divergence from the teacher's softened word distribution, times temperature^2; mean over words, 0 for none.
+
+    Pieces that captions never use have the same low finite score in both logits.
+
+    Source: Hinton et al. 2015, arXiv:1503.02531, section 2 (the square keeps the gradient's size).
+
+    Raises:
+        ValueError: `temperature` is not positive, or the shapes differ.
+    """
+    if temperature <= 0:
+        raise ValueError(f"Expected a positive temperature but received {temperature}")
+    if student_MV.shape != teacher_MV.shape:
+        raise ValueError(
+            f"Expected logits of one shape but the student's are {tuple(student_MV.shape)} "
+            f"and the teacher's {tuple(teacher_MV.shape)}"
+        )
+    student_log_MV = (student_MV.float() / temperature).log_softmax(-1)
+    teacher_log_MV = (teacher_MV.detach().float() / temperature).log_softmax(-1)
+    divergence = functional.kl_div(student_log_MV, teacher_log_MV, reduction="sum", log_target=True)
+    return temperature**2 * divergence / max(1, len(student_MV))

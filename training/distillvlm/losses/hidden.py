@@ -1,0 +1,131 @@
+"""Distillation of hidden states: each token must find its teacher's token among those of earlier batches."""
+
+# Shapes: B photos, T tokens of a photo, D student's size, E teacher's size, M anchors (valid tokens), K queue, C new.
+from __future__ import annotations
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+
+EMPTY = -1
+"""Photo id of a place in the queue that was never filled."""
+
+MASKED_LOGIT = -1e4  # exp is 0 in every float type, and a row of nothing else still has a finite logsumexp
+_MEASURED_ANCHORS = 256  # enough for the logged means; all anchors would cost as much as the loss itself
+_DUPLICATE_COSINE = 0.95
+
+
+class TokenQueue(nn.Module):
+    """The last K teacher tokens, first in first out, each with the id of its photo.
+
+    tokens: float32 [K, E], of length 1. photos: int64 [K], `EMPTY` where nothing was put yet.
+    All of it is in the state dict. With torch.distributed the tokens of all processes are put into every queue.
+    """
+
+    tokens: Tensor
+    photos: Tensor
+    pointer: Tensor
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"Expected a queue of at least 1 token but received {size}")
+        self.register_buffer("tokens", torch.zeros(size, width))
+        self.register_buffer("photos", torch.full((size,), EMPTY))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def enqueue(self, tokens_CE: Tensor, photos_C: Tensor) -> None:
+        """Puts tokens in; rows whose photo is `EMPTY` are skipped, so that all processes can bring equally many."""
+        tokens_CE, photos_C = gather_processes(tokens_CE.float()), gather_processes(photos_C)
+        present_C = photos_C != EMPTY
+        size = len(self.photos)
+        new_tokens, new_photos = tokens_CE[present_C][-size:], photos_C[present_C][-size:]
+        places = (self.pointer + torch.arange(len(new_photos), device=self.photos.device)) % size
+        self.tokens[places] = functional.normalize(new_tokens, dim=-1)
+        self.photos[places] = new_photos
+        self.pointer.add_(len(new_photos)).remainder_(size)
+
+
+class HiddenStateLoss(nn.Module):
+    """Token-wise noise-contrastive loss on the last layer's hidden states.
+
+    For token i: -log(exp(phi(h_i) . t_i / tau) / (exp(phi(h_i) . t_i / tau) + sum_k exp(phi(h_i) . q_k / tau))) with
+    phi a linear map to the teacher's width, all vectors of length 1, t_i the teacher's token and q_k the queue's
+    tokens of other photos: a photo's own tokens recur in its other captions and would be false negatives.
+
+    `measurements` holds, after each call, what tells a careless queue: "floor", the loss of a student whose states
+    equal the teacher's, and "duplicates", negatives per token that are almost (cosine above 0.95) its positive.
+
+    Source: Fang et al. 2021, arXiv:2104.02096, hidden-state distillation with a sample queue.
+    """
+
+    def __init__(
+        self,
+        student_size: int,
+        teacher_size: int,
+        queue_size: int = 4096,
+        temperature: float = 0.07,
+        tokens_per_photo: int = 8,
+    ) -> None:
+        super().__init__()
+        self.projection = nn.Linear(student_size, teacher_size)
+        self.queue = TokenQueue(queue_size, teacher_size)
+        self.temperature = temperature
+        self.tokens_per_photo = tokens_per_photo
+        self.measurements: dict[str, float] = {}
+
+    def forward(
+        self, student_BTD: Tensor, teacher_BTE: Tensor, valid_BT: Tensor, negatives_BT: Tensor, photos_B: Tensor
+    ) -> Tensor:
+        """Mean over valid tokens; 0 where there is none or the queue is still empty.
+
+        negatives_BT: bool, tokens that may serve later batches as negatives (no special tokens, no padding).
+        photos_B: int64, one id for a photo in all batches, never negative.
+
+        In training mode, up to `tokens_per_photo` of these are drawn for the queue, after the loss.
+        """
+        anchors_ME = functional.normalize(self.projection(student_BTD[valid_BT]).float(), dim=-1)
+        positives_ME = functional.normalize(teacher_BTE[valid_BT].detach().float(), dim=-1)
+        photos_M = photos_B[:, None].expand_as(valid_BT)[valid_BT]
+        # Copied, since the queue is overwritten below and the backward pass needs what it was.
+        queue_KE, queue_photos_K = self.queue.tokens.clone(), self.queue.photos.clone()
+        masked_MK = (queue_photos_K == EMPTY) | (photos_M[:, None] == queue_photos_K)
+        loss_M = self._nce(anchors_ME, positives_ME, queue_KE, masked_MK)
+        self._measure(positives_ME, queue_KE, masked_MK)
+        if self.training:
+            self._enqueue(teacher_BTE, negatives_BT, photos_B)
+        return loss_M.sum() / max(1, len(loss_M))
+
+    def _nce(self, anchors_ME: Tensor, positives_ME: Tensor, queue_KE: Tensor, masked_MK: Tensor) -> Tensor:
+        positive_M = (anchors_ME * positives_ME).sum(-1) / self.temperature
+        negative_MK = (anchors_ME @ queue_KE.T).float() / self.temperature
+        negatives_M = negative_MK.masked_fill(masked_MK, MASKED_LOGIT).logsumexp(-1)
+        return functional.softplus(negatives_M - positive_M)
+
+    @torch.no_grad()
+    def _measure(self, positives_ME: Tensor, queue_KE: Tensor, masked_MK: Tensor) -> None:
+        some = slice(None, None, max(1, len(positives_ME) // _MEASURED_ANCHORS))
+        positives, masked = positives_ME[some], masked_MK[some]
+        count = max(1, len(positives))
+        floor = self._nce(positives, positives, queue_KE, masked).sum() / count
+        duplicates = ((positives @ queue_KE.T > _DUPLICATE_COSINE) & ~masked).sum() / count
+        self.measurements = {"floor": float(floor), "duplicates": float(duplicates)}
+
+    @torch.no_grad()
+    def _enqueue(self, teacher_BTE: Tensor, allowed_BT: Tensor, photos_B: Tensor) -> None:
+        """Draws the same number of rows for each photo; those of photos with too few allowed tokens are `EMPTY`."""
+        priority_BT = torch.rand(allowed_BT.shape, device=allowed_BT.device).masked_fill(~allowed_BT, -1.0)
+        drawn = priority_BT.topk(min(self.tokens_per_photo, allowed_BT.shape[1]), dim=1)
+        tokens_BCE = teacher_BTE.gather(1, drawn.indices[..., None].expand(-1, -1, teacher_BTE.shape[-1]))
+        photos_BC = torch.where(drawn.values >= 0, photos_B[:, None], EMPTY)
+        self.queue.enqueue(tokens_BCE.flatten(0, 1), photos_BC.flatten())
+
+
+def gather_processes(rows: Tensor) -> Tensor:
+    """The rows of all processes in the order of their ranks; every process must bring equally many."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return rows
+    gathered = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(gathered, rows.contiguous())
+    return torch.cat(gathered)
