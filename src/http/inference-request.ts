@@ -1,0 +1,150 @@
+import type { Request, Response } from 'express';
+import { ServiceError } from '../errors';
+import type { PhotoJob } from '../inference/service';
+import type { DecodingOptions } from '../vision-language/results';
+import { type Body, readBody } from './body';
+import type { ApiDocument } from './openapi';
+import { unknownField, violation } from './violation';
+
+export type Task = PhotoJob['task'];
+
+/** The numbers that a bundle gives to options which a request leaves out. */
+export type DecodingDefaults = Pick<DecodingOptions, 'numBeams' | 'numCaptions' | 'maxTokens' | 'topK'>;
+
+/** What a request asks for, however it was sent. */
+export interface InferenceRequest {
+  readonly photos: readonly Uint8Array[];
+  /** Empty for captions. */
+  readonly questions: readonly string[];
+  readonly model: string | undefined;
+  /** The answer is a list even if it has one entry. */
+  readonly plural: boolean;
+  options(defaults: DecodingDefaults): DecodingOptions;
+}
+
+/** Fields that have passed the schema; `image` and `question` are lists in forms. */
+interface Fields {
+  readonly image?: string | readonly string[];
+  readonly images?: readonly string[];
+  readonly question?: string | readonly string[];
+  readonly questions?: readonly string[];
+  readonly model?: string;
+  readonly num_beams?: number;
+  readonly num_captions?: number;
+  readonly max_tokens?: number;
+  readonly top_k?: number;
+  readonly regions?: boolean;
+  readonly explain?: boolean;
+}
+
+const SCHEMAS = {
+  caption: { form: 'CaptionForm', json: 'CaptionRequest' },
+  vqa: { form: 'VqaForm', json: 'VqaRequest' },
+} as const;
+
+/**
+ * Reads a request and holds it against openapi.yaml.
+ * @throws ServiceError as `readBody`, and `unknown_field`, `missing_image`, `missing_question`, `limit_exceeded`,
+ *   `invalid_request`
+ */
+export async function readInferenceRequest(
+  task: Task,
+  document: ApiDocument,
+  request: Request,
+  response: Response,
+): Promise<InferenceRequest> {
+  const body = await readBody(request, response);
+  const given = body.kind === 'form' ? formFields(body, request.query) : jsonFields(body.fields, request.query);
+  const schema = SCHEMAS[task][body.kind];
+  const known = document.fieldsOf(schema);
+  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw unknownField(unknown, known);
+  }
+  const error = document.check(schema, given);
+  if (error !== undefined) {
+    throw violation(error);
+  }
+  const fields: Fields = given;
+  return {
+    photos: body.kind === 'form' ? body.files.map(({ bytes }) => bytes) : decodePhotos(fields),
+    questions: listOf(fields.questions ?? fields.question),
+    model: fields.model,
+    plural: isPlural(fields.image, fields.images) || isPlural(fields.question, fields.questions),
+    options: (defaults) => decodingOptions(fields, defaults),
+  };
+}
+
+/** Every value is a list here, and a file stands as an empty text, as OpenAPI sees binary parts. */
+function formFields({ fields, files }: Body & { kind: 'form' }, query: Request['query']): Record<string, unknown> {
+  const given = new Map<string, unknown[]>();
+  const add = (name: string, values: unknown): void => {
+    given.set(name, [...(given.get(name) ?? []), ...(Array.isArray(values) ? (values as unknown[]) : [values])]);
+  };
+  for (const [name, values] of [...Object.entries(query), ...Object.entries(fields)]) {
+    if (name === 'image' || name === 'images') {
+      throw new ServiceError('invalid_request', `${name} holds text and must be a file (curl: -F ${name}=@photo.jpg).`);
+    }
+    add(name, values);
+  }
+  for (const { field } of files) {
+    if (field === 'question' || field === 'questions') {
+      throw new ServiceError('invalid_request', `${field} is a file and must be text.`);
+    }
+    add(field, '');
+  }
+  return Object.fromEntries(given);
+}
+
+function jsonFields(fields: object, query: Request['query']): object {
+  if (Object.keys(query).length > 0) {
+    throw new ServiceError(
+      'invalid_request',
+      'A JSON request has its fields in the body, and none in the query string.',
+    );
+  }
+  return fields;
+}
+
+function decodePhotos({ image, images }: Fields): Uint8Array[] {
+  const name = images === undefined ? 'image' : 'images';
+  return listOf(images ?? image).map((text, index) => {
+    const bytes = decodeBase64(text);
+    if (bytes === undefined) {
+      const which = name === 'images' ? `images[${index}]` : name;
+      throw new ServiceError('invalid_request', `${which} must be the photo's bytes in base64, or a base64 data URL.`);
+    }
+    return bytes;
+  });
+}
+
+/** Base64 in either alphabet, wrapped or not, alone or in a data URL. */
+function decodeBase64(text: string): Uint8Array | undefined {
+  const base64 = text.replace(/^data:image\/[\w.+-]+;base64,/, '').replace(/\s+/g, '');
+  return /^[\w+/-]+={0,2}$/.test(base64) ? Buffer.from(base64, 'base64') : undefined;
+}
+
+function decodingOptions(fields: Fields, defaults: DecodingDefaults): DecodingOptions {
+  const numBeams = fields.num_beams ?? defaults.numBeams;
+  const numCaptions = fields.num_captions ?? Math.min(defaults.numCaptions, numBeams);
+  if (numCaptions > numBeams) {
+    const detail = `num_captions is ${numCaptions}, and may be as large as num_beams, ${numBeams}, at most.`;
+    throw new ServiceError('limit_exceeded', detail);
+  }
+  return {
+    numBeams,
+    numCaptions,
+    maxTokens: fields.max_tokens ?? defaults.maxTokens,
+    topK: fields.top_k ?? defaults.topK,
+    regions: fields.regions ?? false,
+    explain: fields.explain ?? false,
+  };
+}
+
+function isPlural(singular: string | readonly string[] | undefined, plural: readonly string[] | undefined): boolean {
+  return plural !== undefined || (Array.isArray(singular) && singular.length > 1);
+}
+
+function listOf(value: string | readonly string[] | undefined): readonly string[] {
+  return value === undefined ? [] : typeof value === 'string' ? [value] : value;
+}

@@ -1,0 +1,116 @@
+import type { RequestHandler, Response } from 'express';
+import { type ErrorCode, ServiceError } from '../errors';
+import type { InferenceService, JobResult, PhotoJob } from '../inference/service';
+import type { DecodingOptions } from '../vision-language/results';
+import { readInferenceRequest } from './inference-request';
+import type { Metrics } from './metrics';
+import { findModel, modelId, type ServedModel } from './model';
+import type { ApiDocument } from './openapi';
+import { answerEntries, captionEntries, type Entry, type Outcome, responseBody } from './responses';
+
+export interface InferenceContext {
+  readonly document: ApiDocument;
+  readonly service: InferenceService;
+  /** The first answers when a request names none. */
+  readonly models: readonly [ServedModel, ...ServedModel[]];
+  readonly metrics: Metrics;
+  readonly requestTimeoutMs: number;
+  /** Aborted when the server takes no more requests and finishes those that it has. */
+  readonly closing: AbortSignal;
+}
+
+/** In what the tasks differ at this border. */
+interface TaskBorder<J extends PhotoJob> {
+  readonly task: J['task'];
+  toJob(image: Uint8Array, questions: readonly string[], options: DecodingOptions): J;
+  toEntries(photos: readonly Outcome<JobResult<J>>[], questions: readonly string[]): Entry[];
+}
+
+type JobOf<Task extends PhotoJob['task']> = Extract<PhotoJob, { task: Task }>;
+
+export const CAPTION: TaskBorder<JobOf<'caption'>> = {
+  task: 'caption',
+  toJob: (image, _questions, options) => ({ task: 'caption', image, options }),
+  toEntries: captionEntries,
+};
+
+export const VQA: TaskBorder<JobOf<'vqa'>> = {
+  task: 'vqa',
+  toJob: (image, questions, options) => ({ task: 'vqa', image, questions, options }),
+  toEntries: answerEntries,
+};
+
+/** What a restart takes: loading the bundle and a warm-up photo. */
+const RESTART_SECONDS = 5;
+
+/** Faults of one photo: among several, the others stand. */
+const FAULTS_OF_A_PHOTO: ReadonlySet<ErrorCode> = new Set([
+  'unsupported_image_format',
+  'undecodable_image',
+  'inference_crashed',
+]);
+
+export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, border: TaskBorder<J>): RequestHandler {
+  return async (request, response) => {
+    refuseWhenClosing(context.closing);
+    const asked = await readInferenceRequest(border.task, context.document, request, response);
+    const model = findModel(context.models, asked.model);
+    const options = asked.options(model.defaults);
+    const jobs = asked.photos.map((image) => border.toJob(image, asked.questions, options));
+    const photos = await runAll(context, jobs, response);
+    response.json(responseBody(modelId(model), border.toEntries(photos, asked.questions), asked.plural));
+  };
+}
+
+/**
+ * Called before the body is read: a request that came before the end is finished.
+ * @throws ServiceError `shutting_down`
+ */
+export function refuseWhenClosing(closing: AbortSignal): void {
+  if (closing.aborted) {
+    throw new ServiceError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: RESTART_SECONDS });
+  }
+}
+
+/**
+ * Runs the jobs of one request; whatever fails the request, its deadline or its client's leaving, drops them all.
+ * @throws ServiceError for faults that are not of one photo among several
+ */
+async function runAll<J extends PhotoJob>(
+  { service, metrics, requestTimeoutMs }: InferenceContext,
+  jobs: readonly J[],
+  response: Response,
+): Promise<Outcome<JobResult<J>>[]> {
+  const dropped = new AbortController();
+  const deadline = setTimeout(() => {
+    const detail = `The answer took longer than ${requestTimeoutMs / 1000} s; its work was dropped.`;
+    dropped.abort(new ServiceError('deadline_exceeded', detail));
+  }, requestTimeoutMs);
+  const leave = (): void => {
+    dropped.abort(new Error('The client has closed the connection'));
+  };
+  response.once('close', leave);
+  if (response.closed) {
+    leave();
+  }
+  const run = async (job: J): Promise<Outcome<JobResult<J>>> => {
+    metrics.queueDepth.inc();
+    try {
+      return await service.run(job, dropped.signal);
+    } catch (error) {
+      if (jobs.length > 1 && error instanceof ServiceError && FAULTS_OF_A_PHOTO.has(error.code)) {
+        return error;
+      }
+      dropped.abort(error);
+      throw error;
+    } finally {
+      metrics.queueDepth.dec();
+    }
+  };
+  try {
+    return await Promise.all(jobs.map(run));
+  } finally {
+    clearTimeout(deadline);
+    response.off('close', leave);
+  }
+}

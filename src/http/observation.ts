@@ -1,0 +1,26 @@
+import type { Request, RequestHandler } from 'express';
+import type { Logger } from '../logger';
+import type { Metrics } from './metrics';
+
+/** Counts and logs each request when its response has gone out, or its client has. */
+export function observation(metrics: Metrics, logger: Logger): RequestHandler {
+  return (request, response, next) => {
+    const start = performance.now();
+    response.once('close', () => {
+      const outcome = response.writableFinished ? response.locals.outcome : 'client_closed';
+      const durationMs = performance.now() - start;
+      const route = routeOf(request);
+      metrics.observe(route, outcome, durationMs / 1000);
+      const { requestId } = response.locals;
+      const { method } = request;
+      logger.info({ requestId, method, route, status: response.statusCode, outcome, durationMs }, 'request');
+    });
+    next();
+  };
+}
+
+/** The route's pattern: a path is a client's text, and each one would become a series of the metrics. */
+function routeOf(request: Request): string {
+  const route = request.route as { readonly path: string } | undefined;
+  return route?.path ?? 'none';
+}

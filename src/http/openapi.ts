@@ -1,0 +1,102 @@
+import { readFileSync } from 'node:fs';
+import type { ErrorObject, Options, ValidateFunction } from 'ajv';
+import Ajv2020 from 'ajv/dist/2020';
+import { parse } from 'yaml';
+
+/** The part of a schema that the server itself looks at. */
+interface ObjectSchema {
+  readonly properties: Readonly<Record<string, unknown>>;
+}
+
+interface MediaTypes {
+  readonly content?: Readonly<Record<string, unknown>>;
+}
+
+export interface Operation {
+  readonly responses: Readonly<Record<string, { readonly $ref: string } | MediaTypes>>;
+}
+
+interface Document {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: {
+    readonly schemas: Readonly<Record<string, ObjectSchema>>;
+    readonly responses: Readonly<Record<string, MediaTypes>>;
+  };
+}
+
+/** Responses where there is no operation, as the document's introduction says. */
+const WITHOUT_OPERATION: Operation['responses'] = {
+  404: { $ref: '#/components/responses/NotFound' },
+  405: { $ref: '#/components/responses/MethodNotAllowed' },
+};
+
+export type RequestSchema = 'CaptionForm' | 'CaptionRequest' | 'VqaForm' | 'VqaRequest';
+
+/** Id under which the validators know the document. */
+const DOCUMENT = 'openapi.yaml';
+
+/** `openapi.yaml`: what is served, and what requests and responses are held against. */
+export class ApiDocument {
+  readonly text: string;
+  readonly content: Document;
+  /** JSON says what type a value has. */
+  private readonly strict: Ajv2020;
+  /** A form and a query string are text only: "5" is a number and one value may be a list. */
+  private readonly coercing: Ajv2020;
+
+  constructor(file: string) {
+    this.text = readFileSync(file, 'utf8');
+    this.content = parse(this.text) as Document;
+    const options: Options = { strict: true, verbose: true, formats: { binary: true, uri: true } };
+    this.strict = new Ajv2020(options);
+    this.coercing = new Ajv2020({ ...options, coerceTypes: 'array' });
+    for (const validator of [this.strict, this.coercing]) {
+      validator.addSchema(this.content, DOCUMENT, false);
+    }
+  }
+
+  fieldsOf(schema: RequestSchema): readonly string[] {
+    return Object.keys(this.content.components.schemas[schema]?.properties ?? {});
+  }
+
+  /** @returns the first error, or nothing; values of a form are turned into their types in place. */
+  check(schema: RequestSchema, fields: object): ErrorObject | undefined {
+    const validator = schema.endsWith('Form') ? this.coercing : this.strict;
+    const validate = compiled(validator, `#/components/schemas/${schema}`);
+    return validate(fields) ? undefined : validate.errors?.[0];
+  }
+
+  /** @returns what is wrong with a response, or nothing. */
+  checkResponse(path: string, method: string, status: number, mediaType: string, body: unknown): string | undefined {
+    const operation = this.content.paths[path]?.[method.toLowerCase()];
+    const documented = (operation?.responses ?? WITHOUT_OPERATION)[status];
+    if (documented === undefined) {
+      return `${method} ${path} has no documented response ${status}.`;
+    }
+    const [place, response] =
+      '$ref' in documented
+        ? [documented.$ref, this.content.components.responses[lastOf(documented.$ref)]]
+        : [`#${pointer('paths', path, method.toLowerCase(), 'responses', status)}`, documented];
+    if (response?.content?.[mediaType] === undefined) {
+      return `${method} ${path} has no documented ${mediaType} for ${status}.`;
+    }
+    const validate = compiled(this.strict, `${place}${pointer('content', mediaType, 'schema')}`);
+    return validate(body) ? undefined : `${method} ${path} ${status}: ${this.strict.errorsText(validate.errors)}`;
+  }
+}
+
+function compiled(ajv: Ajv2020, reference: string): ValidateFunction {
+  const validate = ajv.getSchema(`${DOCUMENT}${reference}`);
+  if (validate === undefined) {
+    throw new Error(`openapi.yaml has no ${reference}`);
+  }
+  return validate;
+}
+
+function pointer(...keys: readonly (string | number)[]): string {
+  return keys.map((key) => `/${encodeURIComponent(String(key).replaceAll('~', '~0').replaceAll('/', '~1'))}`).join('');
+}
+
+function lastOf(reference: string): string {
+  return reference.slice(reference.lastIndexOf('/') + 1);
+}
