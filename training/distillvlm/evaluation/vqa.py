@@ -106,12 +106,15 @@ def build_answer_vocabulary(questions: Iterable[Question], min_count: int) -> li
 
     Source: the bottom-up attention VQA baseline, whose 3,129 answers OSCAR uses (there `min_count` is 9).
     """
-    counts: Counter[str] = Counter()
-    for question in questions:
-        targets = soft_targets(question)
-        if targets:
-            counts[max(targets, key=targets.__getitem__)] += 1
+    counts = Counter(_most_frequent_answer(question) for question in questions)
+    del counts[""]
     return sorted((answer for answer in counts if counts[answer] >= min_count), key=lambda a: (-counts[a], a))
+
+
+def _most_frequent_answer(question: Question) -> str:
+    if len(question.answers) != ANNOTATORS:
+        return normalize_answer_set(question.answers)
+    return Counter(map(normalize_answer, question.answers)).most_common(1)[0][0]
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,11 @@ def test_answer_vocabulary_keeps_answers_frequent_enough_commonest_first() -> No
     assert build_answer_vocabulary([], min_count=1) == []
 
 
+def test_answer_vocabulary_counts_the_most_frequent_answer_not_every_full_target() -> None:
+    # Four of ten is already a full target; "no" stands first but is not the most frequent.
+    assert build_answer_vocabulary([question(*["no"] * 4, *["yes"] * 6), question("the")], min_count=1) == ["yes"]
+
+
 def test_scores_are_averaged_over_all_and_by_type() -> None:
     questions = [
         question(*["yes"] * 10, question_id=1, answer_type="yes/no", question_type="is the"),
