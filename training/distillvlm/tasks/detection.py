@@ -12,6 +12,7 @@ from torch import Tensor
 
 from distillvlm.data.pixels import load_pixels
 from distillvlm.data.records import ObjectBox, Record
+from distillvlm.engine.trainer import Task
 from distillvlm.modeling.detector import DetectionTargets, Detector, DetectorConfig
 
 _MIN_SIDE = 1e-3  # of the photo; a thinner box has no meaningful size delta
@@ -28,14 +29,18 @@ class DetectionBatch:
         return DetectionBatch(self.pixels.to(device), self.targets.to(device))
 
 
-class DetectionTask:
+class DetectionTask(Task):
     """Trains a detector."""
 
     def __init__(self, detector: Detector) -> None:
-        self.module = detector
+        super().__init__()
+        self.trained = detector
+        self.detector = detector
+        self.loss_weights = {}
 
-    def losses(self, batch: DetectionBatch) -> dict[str, Tensor]:
-        return self.module.losses(batch.pixels, batch.targets)
+    def forward(self, batch: DetectionBatch) -> dict[str, Tensor]:
+        batch = batch.to(self.detector.anchors.device)
+        return self.detector.losses(batch.pixels, batch.targets)
 
 
 class DetectionBatches:

@@ -75,7 +75,7 @@ class Detector(nn.Module):
         """Inference on upright uint8 RGB photos of the configured size; the whole photo and the grid come first."""
         maps = self._maps(pixels_BHW3)
         boxes, labels, scores, valid = self._detect(maps)
-        grid_BR4 = self.grid.expand(len(boxes), -1, -1)
+        grid_BR4 = self.grid.expand(boxes.shape[0], -1, -1)
         grid_BR = grid_BR4[..., 0]
         boxes = torch.cat([grid_BR4, boxes], dim=1)
         labels = torch.cat([torch.full_like(grid_BR, -1, dtype=torch.int64), labels], dim=1)

@@ -5,7 +5,7 @@ factor along y and one along x. As two batched products it has static shapes, ru
 is two products too; torchvision's CPU kernel runs on one core.
 """
 
-# Shapes: B photos, R boxes, C channels, H, W cells, P bins along a side.
+# Shapes: B photos, R boxes, C channels, H, W cells of a map, P bins along a side.
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -35,12 +35,10 @@ def roi_align(map_BCHW: Tensor, boxes_BR4: Tensor, bins: int, samples: int = 2) 
     x1, y1, x2, y2 = boxes_BR4.float().unbind(dim=-1)
     weights_y = _axis_weights(y1 * height, y2 * height, height, bins, samples).to(map_BCHW.dtype)
     weights_x = _axis_weights(x1 * width, x2 * width, width, bins, samples).to(map_BCHW.dtype)
-    return pool_weighted(map_BCHW, weights_y, weights_x)
-
-
-def pool_weighted(map_BCHW: Tensor, weights_y_BRPH: Tensor, weights_x_BRPW: Tensor) -> Tensor:
-    rows_BRPWC = torch.einsum("brph,bchw->brpwc", weights_y_BRPH, map_BCHW)
-    return torch.einsum("brqw,brpwc->brpqc", weights_x_BRPW, rows_BRPWC)
+    rows_BHWC = map_BCHW.permute(0, 2, 3, 1)
+    pooled_y = weights_y.flatten(1, 2) @ rows_BHWC.flatten(2)
+    pooled_BRPWC = pooled_y.unflatten(2, (width, -1)).unflatten(1, (-1, bins))
+    return weights_x[:, :, None] @ pooled_BRPWC
 
 
 def assign_levels(boxes_BR4: Tensor, image_size: tuple[int, int], strides: Sequence[int], bins: int) -> Tensor:
