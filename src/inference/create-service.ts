@@ -1,0 +1,34 @@
+import path from 'node:path';
+import type { Logger } from '../logger';
+import { Scheduler } from './scheduler';
+import type { InferenceService } from './service';
+
+export interface InferenceOptions {
+  /** Folder of the bundle; every process verifies it. */
+  readonly bundle: string;
+  /** At least 1; each holds every session of the bundle. */
+  readonly processes: number;
+  /** Threads of one graph run, at least 1. */
+  readonly threads: number;
+  /** Pairs of photo and question that share a run of the graphs, at least 1; a caption counts as one. */
+  readonly maxBatch: number;
+  /** Photos that wait or are in work, at least 1; further ones are refused as `overloaded`. */
+  readonly maxQueue: number;
+  readonly logger: Logger;
+  /** The compiled entry of a process, where it is not beside this file. */
+  readonly childEntry?: string;
+}
+
+/** Starts the inference processes; jobs may be given at once and wait until one is ready. */
+export function createInferenceService(options: InferenceOptions): InferenceService {
+  const { bundle, processes, threads, maxBatch, maxQueue, logger } = options;
+  return new Scheduler({
+    bundle,
+    session: { threads, executionProviders: ['cpu'] },
+    entry: options.childEntry ?? path.join(__dirname, 'child.js'),
+    processes,
+    maxBatch,
+    maxQueue,
+    logger,
+  });
+}

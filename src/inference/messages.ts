@@ -1,0 +1,38 @@
+import type { ServiceError } from '../errors';
+import type { SessionOptions } from '../onnx/session';
+import type { AnswerResult, CaptionResult, DecodingOptions } from '../vision-language/results';
+import type { PhotoJob } from './service';
+
+// What parent and child tell each other until the parent closes the channel, which ends the child. The channel is made
+// with `serialization: 'advanced'`, so compressed photos pass as bytes; tensors never do.
+
+/** Photos that share every run of a graph. */
+export interface Batch {
+  readonly task: PhotoJob['task'];
+  readonly options: DecodingOptions;
+  readonly photos: readonly {
+    readonly image: Uint8Array;
+    /** Empty for captions. */
+    readonly questions: readonly string[];
+  }[];
+}
+
+/** How a photo of a batch ended; nobody waits for a cancelled one. */
+export type Outcome =
+  | { readonly result: CaptionResult | AnswerResult }
+  | { readonly error: Pick<ServiceError, 'code' | 'detail'> }
+  | 'cancelled';
+
+export type MessageToChild =
+  | { readonly type: 'load'; readonly bundle: string; readonly session: SessionOptions }
+  /** Not before the child is ready, and one at a time. */
+  | { readonly type: 'run'; readonly batch: Batch }
+  /** Drops one photo of the batch that is running. */
+  | { readonly type: 'cancel'; readonly photo: number };
+
+export type MessageToParent =
+  | { readonly type: 'ready' }
+  /** One for each photo of the batch, in their order. */
+  | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
+  /** The bundle cannot be served, or a batch as a whole failed: a bug, or no memory. */
+  | { readonly type: 'failed'; readonly reason: string };

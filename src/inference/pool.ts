@@ -1,0 +1,99 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ServiceError } from '../errors';
+import type { Logger } from '../logger';
+import { InferenceProcess, type ProcessOptions } from './process';
+
+export interface PoolOptions extends ProcessOptions {
+  /** Processes kept alive, at least 1. */
+  readonly processes: number;
+  readonly logger: Logger;
+}
+
+/** Wait before a process that could not load is followed by another; doubles with each such failure in a row. */
+const FIRST_BACK_OFF_MS = 500;
+const LONGEST_BACK_OFF_MS = 30_000;
+/** An idle process ends within milliseconds; one in the middle of a graph cannot hear. */
+const END_GRACE_MS = 1_000;
+
+/** Keeps a number of inference processes alive. */
+export class ProcessPool {
+  /** Resolves when every process has been ready once; rejects when one cannot load the bundle. */
+  readonly ready: Promise<void>;
+  private readonly processes = new Set<InferenceProcess>();
+  private readonly closing = new AbortController();
+  private readonly keepers: Promise<void>[] = [];
+
+  /** @param onReady called whenever a process has become ready */
+  constructor(
+    private readonly options: PoolOptions,
+    private readonly onReady: () => void,
+  ) {
+    const firstLoads = Array.from(
+      { length: options.processes },
+      () => new Promise<void>((resolve, reject) => this.keepers.push(this.keepOneAlive(resolve, reject))),
+    );
+    this.ready = Promise.all(firstLoads).then(() => undefined);
+    // The rejection is for whoever waits for `ready`; where nobody does it is not an unhandled one.
+    this.ready.catch(() => undefined);
+  }
+
+  /** Processes that have loaded the bundle and live. */
+  get readyCount(): number {
+    return [...this.processes].filter(({ status }) => status === 'free' || status === 'busy').length;
+  }
+
+  findFree(): InferenceProcess | undefined {
+    return [...this.processes].find(({ status }) => status === 'free');
+  }
+
+  /** Ends every process, by force where it does not hear in time. */
+  async close(): Promise<void> {
+    this.closing.abort();
+    for (const process of this.processes) {
+      process.end();
+    }
+    const force = setTimeout(() => {
+      for (const process of this.processes) {
+        process.kill();
+      }
+    }, END_GRACE_MS);
+    await Promise.all(this.keepers);
+    clearTimeout(force);
+  }
+
+  private async keepOneAlive(onLoaded: () => void, onRefused: (reason: unknown) => void): Promise<void> {
+    const { logger } = this.options;
+    let failuresInARow = 0;
+    while (!this.closing.signal.aborted) {
+      const process = new InferenceProcess(this.options);
+      this.processes.add(process);
+      const { pid } = process;
+      try {
+        await process.load();
+        logger.info({ event: 'inference_process_ready', pid });
+        failuresInARow = 0;
+        onLoaded();
+        this.onReady();
+      } catch (error) {
+        logger.error({ event: 'inference_process_failed', pid, err: error });
+        failuresInARow += 1;
+        onRefused(error);
+        process.kill();
+      }
+      await process.exited;
+      logger.info({ event: 'inference_process_gone', pid });
+      this.processes.delete(process);
+      await this.backOff(failuresInARow);
+    }
+    onRefused(new ServiceError('shutting_down', 'The server is shutting down.'));
+  }
+
+  /** Waits before the next start, not at all after a process that had been ready. */
+  private async backOff(failuresInARow: number): Promise<void> {
+    if (failuresInARow > 0) {
+      const ms = Math.min(FIRST_BACK_OFF_MS * 2 ** (failuresInARow - 1), LONGEST_BACK_OFF_MS);
+      // Closing ends the wait, which is no error.
+      await sleep(ms, undefined, { signal: this.closing.signal }).catch(() => undefined);
+    }
+  }
+}

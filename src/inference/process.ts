@@ -1,0 +1,104 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import type { SessionOptions } from '../onnx/session';
+import type { Batch, MessageToChild, MessageToParent, Outcome } from './messages';
+
+export interface ProcessOptions {
+  /** Folder of the bundle. */
+  readonly bundle: string;
+  readonly session: SessionOptions;
+  /** Path of the compiled `child.js`. */
+  readonly entry: string;
+}
+
+/** The process was gone before it could answer. */
+export class ProcessDied extends Error {
+  override readonly name = 'ProcessDied';
+}
+
+/** A child process with a bundle, for one batch at a time. */
+export class InferenceProcess {
+  /** Resolves when the process is gone, for whatever reason. */
+  readonly exited: Promise<void>;
+  private readonly child: ChildProcess;
+  private currentStatus: 'loading' | 'free' | 'busy' | 'gone' = 'loading';
+  private waiting: { resolve(reply: MessageToParent): void; reject(error: Error): void } | undefined;
+
+  constructor(private readonly options: ProcessOptions) {
+    // Flags of the parent's own Node (a debugger's port, a test runner's loader) are not for the child.
+    this.child = fork(options.entry, [], { serialization: 'advanced', execArgv: [] });
+    this.child.on('message', (reply: MessageToParent) => this.waiting?.resolve(reply));
+    this.exited = new Promise((resolve) => {
+      const leave = (how: string): void => {
+        this.currentStatus = 'gone';
+        this.waiting?.reject(new ProcessDied(`The inference process ${how}`));
+        resolve();
+      };
+      this.child.once('exit', (code, signal) => {
+        leave(`exited with ${signal ?? String(code)}`);
+      });
+      this.child.once('error', (error) => {
+        leave(`cannot be used: ${error.message}`);
+      });
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
+  get status(): 'loading' | 'free' | 'busy' | 'gone' {
+    return this.currentStatus;
+  }
+
+  /** @throws Error with the reason when the bundle cannot be served; ProcessDied */
+  async load(): Promise<void> {
+    const { bundle, session } = this.options;
+    await this.ask({ type: 'load', bundle, session });
+  }
+
+  /**
+   * @returns an outcome for each photo, in their order.
+   * @throws Error with the reason when the batch as a whole failed; ProcessDied
+   */
+  async run(batch: Batch): Promise<readonly Outcome[]> {
+    this.currentStatus = 'busy';
+    const reply = await this.ask({ type: 'run', batch });
+    return reply.type === 'outcomes' ? reply.outcomes : [];
+  }
+
+  /** Drops one photo of the running batch before its next stage. */
+  cancel(photo: number): void {
+    this.tell({ type: 'cancel', photo });
+  }
+
+  /** Tells the process to end by itself. */
+  end(): void {
+    if (this.child.connected) {
+      this.child.disconnect();
+    }
+  }
+
+  kill(): void {
+    this.child.kill('SIGKILL');
+  }
+
+  private async ask(message: MessageToChild): Promise<MessageToParent> {
+    const reply = await new Promise<MessageToParent>((resolve, reject) => {
+      this.waiting = { resolve, reject };
+      this.tell(message);
+    });
+    this.currentStatus = 'free';
+    if (reply.type === 'failed') {
+      throw new Error(reply.reason);
+    }
+    return reply;
+  }
+
+  private tell(message: MessageToChild): void {
+    this.child.send(message, (error) => {
+      if (error !== null) {
+        this.waiting?.reject(new ProcessDied('The inference process cannot be reached', { cause: error }));
+      }
+    });
+  }
+}

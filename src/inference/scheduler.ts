@@ -1,0 +1,155 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ServiceError } from '../errors';
+import { DrainRate } from './drain-rate';
+import type { Batch } from './messages';
+import { type PoolOptions, ProcessPool } from './pool';
+import { type InferenceProcess, ProcessDied } from './process';
+import { type JobBatch, JobQueue, PendingJob } from './queue';
+import type { InferenceService, JobResult, PhotoJob, ReadyState } from './service';
+
+export interface SchedulerOptions extends PoolOptions {
+  /** Pairs of photo and question in a batch, at least 1; a caption counts as one. */
+  readonly maxBatch: number;
+  /** Jobs that wait or are in work, at least 1; further ones are refused. */
+  readonly maxQueue: number;
+}
+
+/** Queues jobs and hands each process that is free the next batch of them. */
+export class Scheduler implements InferenceService {
+  private readonly pool: ProcessPool;
+  private readonly queue = new JobQueue();
+  private readonly unsettled = new Set<PendingJob>();
+  private readonly drainRate = new DrainRate();
+  private closing: Promise<void> | undefined;
+  private closed = false;
+
+  constructor(private readonly options: SchedulerOptions) {
+    this.pool = new ProcessPool(options, () => {
+      this.dispatch();
+    });
+  }
+
+  get state(): ReadyState {
+    if (this.closing !== undefined) {
+      return this.closed ? 'stopped' : 'draining';
+    }
+    return this.pool.readyCount > 0 ? 'ready' : 'starting';
+  }
+
+  ready(): Promise<void> {
+    return this.pool.ready;
+  }
+
+  async run<J extends PhotoJob>(job: J, signal?: AbortSignal): Promise<JobResult<J>> {
+    signal?.throwIfAborted();
+    this.admit();
+    const pending = new PendingJob(job);
+    const abandon = (): void => {
+      this.queue.remove(pending);
+      pending.abandon(signal?.reason);
+    };
+    signal?.addEventListener('abort', abandon, { once: true });
+    this.unsettled.add(pending);
+    this.queue.append(pending);
+    // Not at once: the photos of one request come in the same turn of the event loop and can share a batch.
+    setImmediate(() => {
+      this.dispatch();
+    });
+    try {
+      return (await pending.result) as JobResult<J>;
+    } finally {
+      signal?.removeEventListener('abort', abandon);
+      this.unsettled.delete(pending);
+    }
+  }
+
+  close(timeoutMs: number): Promise<void> {
+    this.closing ??= this.drain(timeoutMs);
+    return this.closing;
+  }
+
+  /** @throws ServiceError when no further job is taken. */
+  private admit(): void {
+    if (this.closing !== undefined) {
+      throw new ServiceError('shutting_down', 'The server is shutting down.');
+    }
+    if (this.unsettled.size >= this.options.maxQueue) {
+      throw new ServiceError('overloaded', `${this.unsettled.size} photos are waiting already.`, {
+        retryAfterSeconds: this.drainRate.secondsUntilDone(this.unsettled.size),
+      });
+    }
+  }
+
+  private dispatch(): void {
+    for (;;) {
+      const process = this.pool.findFree();
+      const jobs = process === undefined ? undefined : this.queue.takeBatch(this.options.maxBatch);
+      if (process === undefined || jobs === undefined) {
+        return;
+      }
+      void this.runBatch(process, jobs);
+    }
+  }
+
+  private async runBatch(process: InferenceProcess, jobs: JobBatch): Promise<void> {
+    for (const [photo, job] of jobs.entries()) {
+      job.onAbandoned = () => {
+        process.cancel(photo);
+      };
+    }
+    const startedMs = performance.now();
+    try {
+      const outcomes = await process.run(toBatch(jobs));
+      for (const [photo, outcome] of outcomes.entries()) {
+        if (outcome !== 'cancelled') {
+          jobs[photo]?.settle(outcome);
+        }
+      }
+      this.drainRate.record(jobs.length, performance.now() - startedMs, this.options.processes);
+    } catch (error) {
+      this.retryOrFail(jobs, error);
+    }
+    this.dispatch();
+  }
+
+  /** Jobs whose batch failed for the first time wait in front again, the others have had their second try. */
+  private retryOrFail(jobs: readonly PendingJob[], cause: unknown): void {
+    const unsettled = jobs.filter((job) => !job.settled);
+    for (const job of unsettled.filter(({ hasFailed }) => hasFailed)) {
+      job.fail(
+        cause instanceof ProcessDied
+          ? new ServiceError('inference_crashed', 'The inference process died twice while it worked on this photo.', {
+              cause,
+              retryAfterSeconds: this.drainRate.secondsUntilDone(this.unsettled.size),
+            })
+          : new ServiceError('internal_error', 'Inference failed on this photo.', { cause }),
+      );
+    }
+    const again = unsettled.filter(({ hasFailed }) => !hasFailed);
+    for (const job of again) {
+      job.hasFailed = true;
+      job.onAbandoned = undefined;
+    }
+    this.queue.putBack(again);
+  }
+
+  private async drain(timeoutMs: number): Promise<void> {
+    const timer = new AbortController();
+    await Promise.race([
+      Promise.allSettled([...this.unsettled].map(({ result }) => result)),
+      sleep(timeoutMs, undefined, { signal: timer.signal }),
+    ]);
+    timer.abort();
+    for (const job of this.unsettled) {
+      job.fail(new ServiceError('shutting_down', 'The server shut down before this photo had its turn.'));
+    }
+    await this.pool.close();
+    this.closed = true;
+  }
+}
+
+function toBatch(jobs: JobBatch): Batch {
+  const { task, options } = jobs[0].job;
+  const photos = jobs.map(({ job }) => ({ image: job.image, questions: job.task === 'vqa' ? job.questions : [] }));
+  return { task, options, photos };
+}

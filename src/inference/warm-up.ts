@@ -1,0 +1,15 @@
+import type { Batch } from './messages';
+
+/** A white pixel as PNG. */
+const IMAGE = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==',
+  'base64',
+);
+
+const OPTIONS = { numBeams: 1, numCaptions: 1, maxTokens: 20, topK: 1, regions: false, explain: false } as const;
+
+/** Run before a process is called ready: graphs allocate on their first run, and one that cannot run shows here. */
+export const WARM_UP: readonly Batch[] = [
+  { task: 'caption', options: OPTIONS, photos: [{ image: IMAGE, questions: [] }] },
+  { task: 'vqa', options: OPTIONS, photos: [{ image: IMAGE, questions: ['what is this?'] }] },
+];

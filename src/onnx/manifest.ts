@@ -1,0 +1,82 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import Ajv2020 from 'ajv/dist/2020';
+import type { ElementType } from './tensor';
+
+/** A bundle that must not be served; the message is one sentence that says what differs. */
+export class BundleError extends Error {
+  override readonly name = 'BundleError';
+}
+
+/** A graph's input or output; an axis is a size or the name of a free size (`B` photos, `Q` questions, ...). */
+export interface TensorSpec {
+  readonly name: string;
+  readonly type: ElementType;
+  readonly shape: readonly (number | string)[];
+}
+
+export interface GraphSpec {
+  readonly file: string;
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+}
+
+export type GraphName = 'detector' | 'prefix' | 'caption' | 'answer';
+
+/**
+ * `manifest.json`, the seam between training and server, in its own snake_case names; holds what the server reads.
+ * @see models/manifest.schema.json for the rest and for every field's meaning
+ */
+export interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly files: readonly { readonly path: string; readonly sha256: string; readonly bytes: number }[];
+  readonly graphs: Readonly<Record<GraphName, GraphSpec>>;
+  readonly image: { readonly height: number; readonly width: number; readonly resampling: 'bilinear' };
+  readonly special_tokens: Readonly<Record<'pad' | 'unk' | 'cls' | 'sep' | 'mask', number>>;
+  readonly limits: {
+    /** WordPieces of a question, `[CLS]` and `[SEP]` included. */
+    readonly question_tokens: number;
+  };
+  readonly decoding: {
+    readonly num_beams: number;
+    readonly num_captions: number;
+    readonly max_tokens: number;
+    readonly top_k: number;
+  };
+  readonly scores: { readonly answer: { readonly activation: 'sigmoid' | 'softmax' } };
+}
+
+const SCHEMA_FILE = path.join(__dirname, '../../models/manifest.schema.json');
+
+/**
+ * Reads a bundle's manifest and holds it against the schema; the files it lists are not looked at.
+ * @throws BundleError when it is missing, not JSON, or not what the schema asks for.
+ */
+export async function readManifest(directory: string): Promise<Manifest> {
+  const file = path.join(directory, 'manifest.json');
+  const manifest = parseJson(await readText(file), file);
+  const schema: unknown = JSON.parse(await readFile(SCHEMA_FILE, 'utf8'));
+  const ajv = new Ajv2020({ allowUnionTypes: true });
+  const validate = ajv.compile<Manifest>(schema as object);
+  if (!validate(manifest)) {
+    throw new BundleError(`${file} does not follow its schema: ${ajv.errorsText(validate.errors)}.`);
+  }
+  return manifest;
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new BundleError(`${file} cannot be read; a bundle is a folder with a manifest.json.`, { cause });
+  }
+}
+
+function parseJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new BundleError(`${file} is not valid JSON.`, { cause });
+  }
+}

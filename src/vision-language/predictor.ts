@@ -1,0 +1,136 @@
+import { ServiceError } from '../errors';
+import { type DecodedPhoto, decodePhoto } from '../image/decode';
+import { Bundle } from '../onnx/bundle';
+import type { SessionOptions } from '../onnx/session';
+import { Tokenizer } from '../text/tokenizer';
+import { rankAnswers } from './answers';
+import { readCaptions } from './captions';
+import { type Detection, VisionLanguageModel } from './model';
+import { objectWeights, readRegions } from './regions';
+import type { AnswerResult, CaptionResult, DecodingOptions, PhotoFacts } from './results';
+import { Ended, runStage } from './stage';
+import { readVocabulary, type Vocabulary } from './vocabulary';
+
+export interface CaptionRequest {
+  /** The compressed file. */
+  readonly image: Uint8Array;
+  readonly signal: AbortSignal;
+}
+
+export interface AnswerRequest extends CaptionRequest {
+  /** At least one. */
+  readonly questions: readonly string[];
+}
+
+/**
+ * Describes photos and answers questions about them, a batch at a time:
+ * compressed photo -> pixels -> tags and regions -> prefix -> captions or answers.
+ *
+ * Results come in the order of the requests. A photo that fails, or whose signal is aborted, ends alone.
+ * @see Fang et al. 2021, arXiv:2104.02096, figure 2
+ */
+export class Predictor {
+  private constructor(
+    private readonly bundle: Bundle,
+    private readonly model: VisionLanguageModel,
+    private readonly tokenizer: Tokenizer,
+    private readonly vocabulary: Vocabulary,
+  ) {}
+
+  /** @throws BundleError when a file or a graph of the bundle is not what its manifest says. */
+  static async load(directory: string, options: SessionOptions): Promise<Predictor> {
+    const bundle = await Bundle.open(directory);
+    return new Predictor(
+      bundle,
+      await VisionLanguageModel.load(bundle, options),
+      new Tokenizer(await bundle.readJson('tokenizer.json')),
+      await readVocabulary(bundle),
+    );
+  }
+
+  async caption(requests: readonly CaptionRequest[], options: DecodingOptions): Promise<(CaptionResult | Ended)[]> {
+    const { sep } = this.bundle.manifest.special_tokens;
+    return runStage(
+      await this.encode(requests),
+      (photos) => this.model.generateCaptions(photos, options),
+      ({ photo, detection }, generated) => ({
+        ...this.facts(photo, detection, options),
+        captions: readCaptions(generated, this.tokenizer, sep, options.explain ? detection : undefined),
+      }),
+    );
+  }
+
+  async answer(requests: readonly AnswerRequest[], options: DecodingOptions): Promise<(AnswerResult | Ended)[]> {
+    const asked = await runStage(
+      requests,
+      (photos) => photos.map(({ questions }) => this.tokenize(questions)),
+      (request, questionIds) => ({ ...request, questionIds }),
+    );
+    const { activation } = this.bundle.manifest.scores.answer;
+    return runStage(
+      await this.encode(asked),
+      (photos) => this.model.answerQuestions(photos),
+      ({ questions, photo, detection }, answers) => ({
+        ...this.facts(photo, detection, options),
+        results: pair(questions, answers).map(([question, { logits, attention }]) => ({
+          question,
+          answers: rankAnswers(logits.data, this.vocabulary.answers, activation, options.topK),
+          ...(options.explain && { weights: objectWeights(attention.data, detection) }),
+        })),
+      }),
+    );
+  }
+
+  /** The half that both tasks share: what the detector sees in each photo, and its keys and values in every layer. */
+  private async encode<Request extends CaptionRequest>(requests: readonly (Request | Ended)[]) {
+    const decoded = await runStage(
+      requests,
+      (photos) => Promise.all(photos.map(({ image }) => this.decode(image))),
+      (request, photo) => ({ ...request, photo }),
+    );
+    const detected = await runStage(
+      decoded,
+      (photos) => this.model.detect(photos.map(({ photo }) => photo.pixels)),
+      (request, detection) => ({ ...request, detection }),
+    );
+    return runStage(
+      detected,
+      (photos) => this.model.encodePrefixes(photos.map(({ detection }) => detection)),
+      (request, prefix) => ({ ...request, prefix }),
+    );
+  }
+
+  private async decode(image: Uint8Array): Promise<DecodedPhoto | Ended> {
+    try {
+      return await decodePhoto(image, this.bundle.manifest.image);
+    } catch (error) {
+      if (error instanceof ServiceError) {
+        return new Ended(error);
+      }
+      throw error;
+    }
+  }
+
+  private tokenize(questions: readonly string[]): number[][] | Ended {
+    const limit = this.bundle.manifest.limits.question_tokens;
+    const questionIds = questions.map((question) => this.tokenizer.encode(question));
+    const longest = Math.max(...questionIds.map((ids) => ids.length));
+    return longest <= limit
+      ? questionIds
+      : new Ended(new ServiceError('limit_exceeded', `A question has ${longest} word pieces; ${limit} are the limit.`));
+  }
+
+  private facts(photo: DecodedPhoto, detection: Detection, options: DecodingOptions): PhotoFacts {
+    const { width, height } = photo;
+    return {
+      width,
+      height,
+      ...((options.regions || options.explain) && { regions: readRegions(detection, photo, this.vocabulary) }),
+    };
+  }
+}
+
+/** @param answers one for each question */
+function pair<A, B>(questions: readonly A[], answers: readonly B[]): [A, B][] {
+  return questions.flatMap((question, q): [A, B][] => answers.slice(q, q + 1).map((answer) => [question, answer]));
+}

@@ -1,0 +1,37 @@
+import { setImmediate } from 'node:timers/promises';
+import type { ServiceError } from '../errors';
+
+/** A photo that left its batch early: it failed, or nobody waits for it any more. */
+export class Ended {
+  constructor(readonly reason: ServiceError | 'cancelled') {}
+}
+
+/**
+ * Runs one stage on the photos of a batch that still want it. The event loop gets its turn first, so that word of a
+ * cancellation can come in: a run of a graph blocks it and cannot be interrupted.
+ * @param run gives one result for each photo, in their order
+ * @param join what a photo is after the stage
+ * @returns every photo in its place, a stage further or ended.
+ */
+export async function runStage<Photo extends { readonly signal: AbortSignal }, Result extends object, Next>(
+  batch: readonly (Photo | Ended)[],
+  run: (photos: readonly Photo[]) => readonly (Result | Ended)[] | Promise<readonly (Result | Ended)[]>,
+  join: (photo: Photo, result: Result) => Next,
+): Promise<(Next | Ended)[]> {
+  await setImmediate();
+  const wanted = batch.map((photo) =>
+    photo instanceof Ended || !photo.signal.aborted ? photo : new Ended('cancelled'),
+  );
+  const live = wanted.filter((photo): photo is Photo => !(photo instanceof Ended));
+  const results = live.length === 0 ? [] : [...(await run(live))];
+  return wanted.map((photo) => {
+    if (photo instanceof Ended) {
+      return photo;
+    }
+    const result = results.shift();
+    if (result === undefined) {
+      throw new RangeError('Expected one result of the stage for each photo');
+    }
+    return result instanceof Ended ? result : join(photo, result);
+  });
+}
