@@ -10,7 +10,9 @@ from torch.nn import functional
 EMPTY = -1
 """Photo id of a place in the queue that was never filled."""
 
-MASKED_LOGIT = -1e4  # exp is 0 in every float type, and a row of nothing else still has a finite logsumexp
+MIN_TEMPERATURE = 0.03
+"""Below it exp(2 / tau) times a queue's length nears the end of float32's range."""
+
 _MEASURED_ANCHORS = 256  # enough for the logged means; all anchors would cost as much as the loss itself
 _DUPLICATE_COSINE = 0.95
 
@@ -69,6 +71,8 @@ class HiddenStateLoss(nn.Module):
         tokens_per_photo: int = 8,
     ) -> None:
         super().__init__()
+        if temperature < MIN_TEMPERATURE:
+            raise ValueError(f"Expected a temperature of at least {MIN_TEMPERATURE} but received {temperature}")
         self.projection = nn.Linear(student_size, teacher_size)
         self.queue = TokenQueue(queue_size, teacher_size)
         self.temperature = temperature
@@ -98,10 +102,11 @@ class HiddenStateLoss(nn.Module):
         return loss_M.sum() / max(1, len(loss_M))
 
     def _nce(self, anchors_ME: Tensor, positives_ME: Tensor, queue_KE: Tensor, masked_MK: Tensor) -> Tensor:
-        positive_M = (anchors_ME * positives_ME).sum(-1) / self.temperature
-        negative_MK = (anchors_ME @ queue_KE.T).float() / self.temperature
-        negatives_M = negative_MK.masked_fill(masked_MK, MASKED_LOGIT).logsumexp(-1)
-        return functional.softplus(negatives_M - positive_M)
+        # Cosines are bounded, so exp needs no shift by the maximum: half the passes over [M, K] of logsumexp.
+        scaled_ME = anchors_ME / self.temperature
+        positive_M = (scaled_ME * positives_ME).sum(-1)
+        negative_MK = (scaled_ME @ queue_KE.T).float().masked_fill_(masked_MK, -torch.inf).exp()
+        return torch.log1p(negative_MK.sum(-1) * (-positive_M).exp())
 
     @torch.no_grad()
     def _measure(self, positives_ME: Tensor, queue_KE: Tensor, masked_MK: Tensor) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
-from distillvlm.losses.hidden import EMPTY, HiddenStateLoss, TokenQueue
+from distillvlm.losses.hidden import EMPTY, MIN_TEMPERATURE, HiddenStateLoss, TokenQueue
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 
@@ -183,6 +183,18 @@ def test_measurements_tell_duplicates_and_the_floor() -> None:
     assert loss.measurements["duplicates"] == pytest.approx(1.0)
     expected = (nce(1.0, [1.0, 1.0, 0.0]) + nce(1.0, [-1.0, -1.0, 0.0])) / 2
     assert loss.measurements["floor"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_opposite_tokens_at_the_lowest_temperature_stay_finite() -> None:
+    loss = identity_loss(queue_size=4096, temperature=MIN_TEMPERATURE)
+    loss.queue.enqueue(torch.tensor([EAST] * 4096), torch.arange(4096) + 10)
+    student = torch.tensor([[EAST]], requires_grad=True)
+    value = loss(student, torch.tensor([[WEST]]), mask([True]), mask([False]), torch.tensor([1]))
+    value.backward()
+    assert value.item() == pytest.approx(2 / MIN_TEMPERATURE + math.log(4096), rel=1e-5)
+    assert student.grad.isfinite().all()
+    with pytest.raises(ValueError, match=r"at least 0\.03 but received 0\.01"):
+        HiddenStateLoss(2, 2, temperature=0.01)
 
 
 def test_a_queue_without_places_is_refused() -> None:
