@@ -1,0 +1,245 @@
+"""`manifest.json`, the seam between training and server: written and verified here, verified again by the server.
+
+The JSON Schema in `models/manifest.schema.json` says what each field means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import onnx_ir as ir
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+SCHEMA = Path(__file__).parents[3] / "models" / "manifest.schema.json"
+GRAPHS = ("detector", "prefix", "caption", "answer")
+
+_TYPE_NAMES = {
+    ir.DataType.FLOAT: "float32",
+    ir.DataType.INT64: "int64",
+    ir.DataType.UINT8: "uint8",
+    ir.DataType.BOOL: "bool",
+}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    name: str
+    type: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @classmethod
+    def of(cls, file: str, model: ir.Model) -> GraphSpec:
+        return cls(file, _tensors(model.graph.inputs), _tensors(model.graph.outputs))
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    path: str
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, bundle: Path, path: str) -> FileSpec:
+        with (bundle / path).open("rb") as file:
+            return cls(path, (bundle / path).stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    height: int
+    width: int
+    resampling: str = "bilinear"
+
+
+@dataclass(frozen=True)
+class Limits:
+    question_tokens: int
+    question_characters: int = 256
+    num_beams: int = 8
+    max_tokens: int = 20
+    top_k: int = 20
+
+
+@dataclass(frozen=True)
+class Decoding:
+    num_beams: int = 5
+    num_captions: int = 1
+    max_tokens: int = 20
+    top_k: int = 5
+    length_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class CaptionScore:
+    meaning: str = "geometric_mean_of_token_probabilities"
+    rank: str = "log_probability / tokens ** length_penalty"
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    activation: str = "sigmoid"
+    meaning: str = "expected_vqa_accuracy"
+
+
+@dataclass(frozen=True)
+class Scores:
+    caption: CaptionScore = CaptionScore()
+    answer: AnswerScore = AnswerScore()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """interval: 95%. items: photos or questions. method: how it was measured, in words."""
+
+    name: str
+    value: float
+    data: str
+    items: int
+    method: str
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set or pretrained weights. kind: "data" or "weights"."""
+
+    name: str
+    kind: str
+    use: str
+    terms: str
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """date: YYYY-MM-DD. teacher: what the student was distilled from, None without a teacher."""
+
+    sources: tuple[Source, ...]
+    recipe: str
+    commit: str
+    seeds: tuple[int, ...]
+    date: str
+    teacher: str | None
+
+
+@dataclass(frozen=True)
+class ManifestFacts:
+    """What only the recipe knows of a bundle; the rest of the manifest is read off the bundle itself."""
+
+    name: str
+    version: str
+    licence: str
+    provenance: Provenance
+    decoding: Decoding = field(default_factory=Decoding)
+    scores: Scores = field(default_factory=Scores)
+    metrics: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    format_version: int = FORMAT_VERSION
+    name: str
+    version: str
+    licence: str
+    files: tuple[FileSpec, ...]
+    graphs: Mapping[str, GraphSpec]
+    image: ImageSpec
+    special_tokens: Mapping[str, int]
+    limits: Limits
+    decoding: Decoding
+    scores: Scores
+    parameters: Mapping[str, int]
+    metrics: tuple[Metric, ...]
+    provenance: Provenance
+
+    def write(self, bundle: Path) -> None:
+        """Raises:
+        ValueError: the manifest does not follow its schema.
+        """
+        content = json.loads(json.dumps(_without_absent(asdict(self))))
+        _validate(content, bundle)
+        (bundle / MANIFEST).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_manifest(bundle: Path) -> dict[str, Any]:
+    """The manifest as JSON, held against the schema; the files are not looked at.
+
+    Raises:
+        ValueError: it is missing, not JSON, or not what the schema asks for.
+    """
+    path = bundle / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"Cannot read {path}: {error}") from error
+    _validate(content, bundle)
+    return content
+
+
+def verify_bundle(bundle: Path) -> dict[str, Any]:
+    """Checks every file's size and checksum and every graph's inputs and outputs; returns the manifest.
+
+    Raises:
+        ValueError: says which file, tensor or field differs.
+    """
+    manifest = read_manifest(bundle)
+    for listed in manifest["files"]:
+        if not (bundle / listed["path"]).resolve().is_relative_to(bundle.resolve()):
+            raise ValueError(f"{listed['path']} leads out of the bundle {bundle}")
+        if not (bundle / listed["path"]).is_file():
+            raise ValueError(f"{listed['path']} is listed in the manifest but missing")
+        found = asdict(FileSpec.of(bundle, listed["path"]))
+        if found != listed:
+            raise ValueError(f"Expected {listed} but found {found}")
+    listed_files = {listed["path"] for listed in manifest["files"]}
+    for name, promised in manifest["graphs"].items():
+        if promised["file"] not in listed_files:
+            raise ValueError(f"{promised['file']} of graph {name} is not among the manifest's files")
+        spec = GraphSpec.of(promised["file"], ir.load(bundle / promised["file"]))
+        found = json.loads(json.dumps(asdict(spec)))
+        if found != promised:
+            raise ValueError(f"Expected graph {name} as {promised} but found {found}")
+    return manifest
+
+
+def _validate(content: object, bundle: Path) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    problem = jsonschema.exceptions.best_match(validator.iter_errors(content))
+    if problem is not None:
+        raise ValueError(f"The manifest of {bundle} breaks its schema at {problem.json_path}: {problem.message}")
+
+
+def _without_absent(content: Any) -> Any:
+    """Drops optional fields that are not given: a metric's interval, a source's address."""
+    optional = {"interval", "url"}
+    if isinstance(content, dict):
+        return {k: _without_absent(v) for k, v in content.items() if not (v is None and k in optional)}
+    if isinstance(content, list | tuple):
+        return [_without_absent(entry) for entry in content]
+    return content
+
+
+def _tensors(values: list[ir.Value] | Any) -> tuple[TensorSpec, ...]:
+    return tuple(_tensor(value) for value in values)
+
+
+def _tensor(value: ir.Value) -> TensorSpec:
+    assert value.name is not None
+    assert value.dtype is not None
+    assert value.shape is not None
+    axes = tuple(axis if isinstance(axis, int) else str(axis.value) for axis in value.shape)
+    return TensorSpec(value.name, _TYPE_NAMES[value.dtype], axes)
