@@ -1,12 +1,27 @@
 import express, { type Request, type RequestHandler, type Response } from 'express';
 import { ServiceError } from '../errors';
-import { type Form, readForm } from './form';
+import { type Form, formTooLarge, readForm } from './form';
 import { LIMITS } from './limits';
 
 /** What a request carries: a form, a photo alone (a form of one file), or JSON. */
 export type Body = ({ readonly kind: 'form' } & Form) | { readonly kind: 'json'; readonly fields: object };
 
-const ACCEPTED_TYPES = 'multipart/form-data, application/json and image/* (with its real type, such as image/jpeg)';
+interface BodyReader {
+  /** Bytes of the body. */
+  readonly limit: number;
+  readonly tooLarge: () => ServiceError;
+  readonly read: (request: Request, response: Response) => Promise<Body>;
+}
+
+const READERS: Readonly<Record<string, BodyReader>> = {
+  'multipart/form-data': {
+    limit: LIMITS.formBytes,
+    tooLarge: formTooLarge,
+    read: async (request, response) => ({ kind: 'form', ...(await readForm(request, response)) }),
+  },
+  'application/json': { limit: LIMITS.jsonBytes, tooLarge: jsonTooLarge, read: readJson },
+  'image/*': { limit: LIMITS.imageBytes, tooLarge: imageTooLarge, read: readImage },
+};
 
 const parseImage = express.raw({ type: 'image/*', limit: LIMITS.imageBytes });
 const parseJson = express.json({ limit: LIMITS.jsonBytes });
@@ -16,53 +31,62 @@ const parseJson = express.json({ limit: LIMITS.jsonBytes });
  * @throws ServiceError as `readForm`, and `invalid_json`, `missing_image`, `unsupported_media_type`
  */
 export async function readBody(request: Request, response: Response): Promise<Body> {
-  const type = request.is(['multipart/form-data', 'application/json', 'image/*']);
-  if (type === null) {
-    throw new ServiceError('missing_image', 'The request has no body; send a photo.');
-  }
-  if (type === false) {
-    throw new ServiceError('unsupported_media_type', `A body may be ${ACCEPTED_TYPES}.`);
+  const { limit, tooLarge, read } = findReader(request);
+  if (Number(request.get('Content-Length')) > limit) {
+    throw tooLarge();
   }
   if (request.get('Expect') === '100-continue') {
     response.writeContinue();
     response.locals.bodyInvited = true;
   }
-  switch (type) {
-    case 'multipart/form-data':
-      return { kind: 'form', ...(await readForm(request, response)) };
-    case 'application/json':
-      return { kind: 'json', fields: await readJson(request, response) };
-    default:
-      return { kind: 'form', fields: {}, files: [{ field: 'image', bytes: await readImage(request, response) }] };
+  return read(request, response);
+}
+
+function findReader(request: Request): BodyReader {
+  const type = request.is(Object.keys(READERS));
+  if (type === null || (type === false && request.get('Content-Length') === '0')) {
+    throw new ServiceError('missing_image', 'The request has no body; send a photo.');
   }
+  const reader = READERS[typeof type === 'string' && type.startsWith('image/') ? 'image/*' : String(type)];
+  if (reader === undefined) {
+    const detail =
+      'A body may be multipart/form-data, application/json, or the photo itself with its type (image/jpeg).';
+    throw new ServiceError('unsupported_media_type', detail);
+  }
+  return reader;
 }
 
-async function readImage(request: Request, response: Response): Promise<Uint8Array> {
-  const tooLarge = new ServiceError('image_too_large', `The photo is larger than ${LIMITS.imageBytes / 1e6} MB.`);
-  await parse(parseImage, request, response, tooLarge);
+async function readImage(request: Request, response: Response): Promise<Body> {
+  await parse(parseImage, request, response, imageTooLarge);
   // The parser leaves an empty body alone.
-  return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+  const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+  return { kind: 'form', fields: {}, files: [{ field: 'image', bytes }] };
 }
 
-async function readJson(request: Request, response: Response): Promise<object> {
-  const limit = `${LIMITS.jsonBytes / 1e6} MB`;
-  const tooLarge = new ServiceError(
-    'body_too_large',
-    `A JSON body may have ${limit}; send a form, which may have more.`,
-  );
-  await parse(parseJson, request, response, tooLarge);
-  const body: unknown = request.body;
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+async function readJson(request: Request, response: Response): Promise<Body> {
+  await parse(parseJson, request, response, jsonTooLarge);
+  const fields: unknown = request.body;
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
     throw new ServiceError('invalid_request', 'The JSON body must be an object.');
   }
-  return body;
+  return { kind: 'json', fields };
 }
 
+function imageTooLarge(): ServiceError {
+  return new ServiceError('image_too_large', `The photo is larger than ${LIMITS.imageBytes / 1e6} MB.`);
+}
+
+function jsonTooLarge(): ServiceError {
+  const limit = `${LIMITS.jsonBytes / 1e6} MB`;
+  return new ServiceError('body_too_large', `A JSON body may have ${limit}; send a form, which may have more.`);
+}
+
+/** Runs one of Express's own parsers. */
 async function parse(
   parser: RequestHandler,
   request: Request,
   response: Response,
-  tooLarge: ServiceError,
+  tooLarge: () => ServiceError,
 ): Promise<void> {
   const error = await new Promise<unknown>((resolve) => {
     void parser(request, response, resolve);
@@ -70,10 +94,9 @@ async function parse(
   if (error === undefined) {
     return;
   }
-  const reason = error instanceof Error && 'type' in error ? error.type : undefined;
-  switch (reason) {
+  switch (error instanceof Error && 'type' in error && error.type) {
     case 'entity.too.large':
-      throw tooLarge;
+      throw tooLarge();
     case 'entity.parse.failed':
       throw new ServiceError('invalid_json', 'The body is not valid JSON.', { cause: error });
     case 'charset.unsupported':

@@ -33,9 +33,6 @@ const upload = multer(options).any();
  * @throws ServiceError `body_too_large`, `image_too_large`, `limit_exceeded`, `unknown_field`, `invalid_request`
  */
 export async function readForm(request: Request, response: Response): Promise<Form> {
-  if (Number(request.get('Content-Length')) > LIMITS.formBytes) {
-    throw formTooLarge();
-  }
   await new Promise<void>((resolve, reject) => {
     upload(request, response, (error: unknown) => {
       if (error === undefined) {
@@ -64,7 +61,7 @@ function countBytes(request: Request, parser: Writable): void {
   request.pipe(parser);
 }
 
-function formTooLarge(): ServiceError {
+export function formTooLarge(): ServiceError {
   return new ServiceError('body_too_large', `The form is larger than ${LIMITS.formBytes / 1e6} MB; send fewer photos.`);
 }
 

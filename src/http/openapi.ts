@@ -47,7 +47,15 @@ export class ApiDocument {
   constructor(file: string) {
     this.text = readFileSync(file, 'utf8');
     this.content = parse(this.text) as Document;
-    const options: Options = { strict: true, verbose: true, formats: { binary: true, uri: true } };
+    const options: Options = {
+      strict: true,
+      // `oneOf: [required: [image], required: [images]]` names properties of the schema around it.
+      strictRequired: false,
+      verbose: true,
+      formats: { binary: true, uri: true },
+      // The document as a whole is compiled as a schema too, which by these keywords allows anything.
+      keywords: ['openapi', 'info', 'servers', 'tags', 'paths', 'components'],
+    };
     this.strict = new Ajv2020(options);
     this.coercing = new Ajv2020({ ...options, coerceTypes: 'array' });
     for (const validator of [this.strict, this.coercing]) {
@@ -59,11 +67,11 @@ export class ApiDocument {
     return Object.keys(this.content.components.schemas[schema]?.properties ?? {});
   }
 
-  /** @returns the first error, or nothing; values of a form are turned into their types in place. */
+  /** @returns the outermost error, or nothing; values of a form are turned into their types in place. */
   check(schema: RequestSchema, fields: object): ErrorObject | undefined {
     const validator = schema.endsWith('Form') ? this.coercing : this.strict;
     const validate = compiled(validator, `#/components/schemas/${schema}`);
-    return validate(fields) ? undefined : validate.errors?.[0];
+    return validate(fields) ? undefined : validate.errors?.at(-1);
   }
 
   /** @returns what is wrong with a response, or nothing. */

@@ -62,10 +62,6 @@ function toServiceError(error: unknown): ServiceError {
   if (error instanceof ServiceError) {
     return error;
   }
-  // Express itself refuses a path that is not valid percent-encoding.
-  if (error instanceof URIError) {
-    return new ServiceError('invalid_request', 'The path is not valid percent-encoding.', { cause: error });
-  }
   return new ServiceError('internal_error', 'The server failed; the request id finds the reason in its log.', {
     cause: error,
   });

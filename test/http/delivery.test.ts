@@ -1,0 +1,151 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { mkdtempSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { ServiceError } from '../../src/errors';
+import { photo } from '../photos';
+import { untilAborted } from './fake-service';
+import { form, TestServer } from './test-server';
+
+let server: TestServer;
+let jpeg: Buffer;
+
+beforeAll(async () => {
+  jpeg = await photo();
+});
+beforeEach(async () => {
+  server = await TestServer.start({ requestTimeoutMs: 60_000 });
+});
+afterEach(() => server.close());
+
+/** Writes a whole request before it reads a byte, as simple clients do, and returns all that comes back. */
+async function writeThenRead(head: readonly string[], body: Buffer): Promise<string> {
+  const socket = connect(server.port, '127.0.0.1');
+  socket.pause();
+  await once(socket, 'connect');
+  await new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.write([...head, '', ''].join('\r\n'));
+    socket.write(body, resolve);
+  });
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) {
+    chunks.push(chunk as Buffer);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+describe('a refusal reaches a client that writes its whole body first', () => {
+  const size = 30_000_000;
+  const head = (type: string) => [
+    'POST /caption HTTP/1.1',
+    'Host: localhost',
+    `Content-Type: ${type}`,
+    `Content-Length: ${size}`,
+    'Connection: close',
+  ];
+
+  test.each([
+    ['raw photo that is too large', 'image/jpeg', '413'],
+    ['JSON that is too large', 'application/json', '413'],
+    ['content type that is not accepted', 'text/plain', '415'],
+  ])('%s', async (_circumstance, type, status) => {
+    expect(await writeThenRead(head(type), Buffer.alloc(size))).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  });
+});
+
+test('curl, which asks before it sends a large body, is refused before it has sent it', async () => {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'distillvlm-')), 'large.jpg');
+  await writeFile(file, Buffer.alloc(30_000_000));
+  const args = ['-sS', '-H', 'Expect: 100-continue', '-H', 'Content-Type: image/jpeg', '--data-binary', `@${file}`];
+  const { stdout } = await promisify(execFile)('curl', [
+    ...args,
+    '-w',
+    ' %{http_code} %{size_upload}',
+    server.url('/caption'),
+  ]);
+  expect(stdout).toMatch(/"code":"image_too_large".* 413 0$/);
+});
+
+test('a client that asks before it sends a body that is accepted gets its answer', async () => {
+  const args = ['-sS', '-H', 'Expect: 100-continue', '-F', `image=@-;filename=photo.jpg`, server.url('/caption')];
+  const curl = promisify(execFile)('curl', args);
+  curl.child.stdin?.end(jpeg);
+  expect((await curl).stdout).toContain('"caption":');
+});
+
+test('a client that leaves has its work dropped, and its request counted', async () => {
+  server.service.before = untilAborted;
+  const leaving = new AbortController();
+  const request = server.get('/caption', { method: 'POST', body: form(['image', jpeg]), signal: leaving.signal });
+  await until(() => server.service.signals.length === 1);
+  leaving.abort();
+  await expect(request).rejects.toThrow();
+  await until(() => server.service.signals[0]?.aborted === true);
+  await until(() => server.log.some((line) => line.includes('"client_closed"')));
+  expect((await server.get('/metrics')).body).toContain('outcome="client_closed"} 1');
+});
+
+test('a client that leaves in the middle of its upload does no harm', async () => {
+  const socket = connect(server.port, '127.0.0.1');
+  socket.write(
+    'POST /caption HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 9999\r\n\r\nabc',
+  );
+  await until(async () => (await server.get('/health/live')).status === 200);
+  socket.destroy();
+  await until(() => server.log.some((line) => line.includes('"client_closed"')));
+  expect(server.service.jobs).toHaveLength(0);
+  expect(await server.post('/caption', form(['image', jpeg]))).toMatchObject({ status: 200 });
+});
+
+test('an answer that takes longer than the deadline: 504, and its work is dropped', async () => {
+  await server.close();
+  server = await TestServer.start({ requestTimeoutMs: 20 });
+  server.service.before = untilAborted;
+  expect(await server.post('/caption', form(['image', jpeg]))).toMatchObject({
+    status: 504,
+    body: { code: 'deadline_exceeded', detail: expect.stringContaining('0.02 s') as unknown },
+  });
+  expect(server.service.signals[0]?.aborted).toBe(true);
+});
+
+test('a fault that is not of one photo fails the request and drops the other photos', async () => {
+  server.service.before = (job, signal) =>
+    job.image.length === jpeg.length
+      ? Promise.reject(new ServiceError('overloaded', 'The queue is full.', { retryAfterSeconds: 7 }))
+      : untilAborted(job, signal);
+  const answer = await server.post('/caption', form(['image', await photo('png')], ['image', jpeg]));
+  expect(answer).toMatchObject({ status: 503, body: { code: 'overloaded', detail: 'The queue is full.' } });
+  expect(answer.headers.get('retry-after')).toBe('7');
+  expect(server.service.signals[0]?.aborted).toBe(true);
+});
+
+test('a photo that kills inference twice fails alone', async () => {
+  server.service.before = (job) =>
+    job.image.length === jpeg.length
+      ? Promise.reject(new ServiceError('inference_crashed', 'The photo cannot be processed.'))
+      : Promise.resolve();
+  const { body } = await server.post('/caption', form(['image', jpeg], ['image', await photo('png')]));
+  expect(body).toMatchObject({
+    results: [{ problem: { code: 'inference_crashed' } }, { caption: expect.anything() as unknown }],
+  });
+});
+
+test('a fault of the server itself is logged with its reason, of which the client learns nothing', async () => {
+  server.service.before = () => Promise.reject(new Error('reason 4711'));
+  const { status, body } = await server.post('/caption', form(['image', jpeg]));
+  expect({ status, body }).toMatchObject({ status: 500, body: { code: 'internal_error' } });
+  expect(JSON.stringify(body)).not.toContain('4711');
+  expect(server.log.join()).toContain('reason 4711');
+});
+
+/** Waits for what happens soon but not at once; Jest's own limit ends it. */
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

@@ -1,0 +1,80 @@
+import { photo } from '../photos';
+import { DOCUMENT, form, TestServer } from './test-server';
+
+let server: TestServer;
+
+beforeEach(async () => {
+  server = await TestServer.start();
+});
+afterEach(() => server.close());
+
+test('the process is live whatever the state of inference', async () => {
+  server.service.state = 'starting';
+  server.closing.abort();
+  expect(await server.get('/health/live')).toMatchObject({ status: 200, body: { status: 'live' } });
+});
+
+test('ready when inference is, and not while it starts', async () => {
+  expect(await server.get('/health/ready')).toMatchObject({ status: 200, body: { status: 'ready' } });
+  server.service.state = 'starting';
+  expect(await server.get('/health/ready')).toMatchObject({ status: 503, body: { code: 'not_ready' } });
+});
+
+test('while the server closes it is not ready, and refuses new work before it reads it', async () => {
+  server.closing.abort();
+  expect(await server.get('/health/ready')).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
+  const refused = await server.post('/caption', form(['image', await photo()]));
+  expect(refused).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
+  expect(refused.headers.get('retry-after')).toBe('5');
+});
+
+test('the models are listed with their limits and defaults', async () => {
+  expect((await server.get('/models')).body).toEqual({
+    models: [
+      {
+        id: 'photos@1.0.0',
+        name: 'photos',
+        version: '1.0.0',
+        tasks: ['caption', 'vqa'],
+        limits: { question_tokens: 64 },
+        defaults: { num_beams: 5, num_captions: 1, max_tokens: 20, top_k: 5 },
+        scores: { caption: 'the geometric mean of the tokens’ probabilities' },
+      },
+    ],
+  });
+});
+
+test('metrics count requests by route and outcome, and never by a path that a client made up', async () => {
+  await server.post('/caption', form(['image', await photo()]));
+  await server.post('/caption', form(['imgae', await photo()]));
+  await server.get('/made-up');
+  const { body, type } = await server.get('/metrics');
+  expect(type).toBe('text/plain');
+  expect(body).toContain('distillvlm_requests_total{route="/caption",outcome="ok"} 1');
+  expect(body).toContain('distillvlm_requests_total{route="/caption",outcome="unknown_field"} 1');
+  expect(body).toContain('distillvlm_requests_total{route="none",outcome="not_found"} 1');
+  expect(body).toContain('distillvlm_request_duration_seconds_count{route="/caption"} 2');
+  expect(body).toContain('distillvlm_queue_depth 0');
+  expect(body).not.toContain('made-up');
+});
+
+test('the document is served as it is, and as a page whose files load over plain HTTP', async () => {
+  const document = await server.get('/openapi.yaml');
+  expect(document).toMatchObject({ status: 200, type: 'application/yaml', body: DOCUMENT.text });
+  const page = await server.get('/docs');
+  expect(page).toMatchObject({ status: 200, type: 'text/html' });
+  expect(page.body).toContain('swagger-ui');
+  expect(page.headers.get('content-security-policy')).not.toContain('upgrade-insecure-requests');
+  expect(await server.get('/docs/swagger-ui-bundle.js')).toMatchObject({ status: 200 });
+  expect((await server.get('/docs/swagger-ui-init.js')).body).toContain('../openapi.yaml');
+});
+
+test.each([
+  ['a plain id is kept', 'order-66.b', /^order-66\.b$/],
+  ['one with other characters is replaced', 'a b"c', /^[0-9a-f-]{36}$/],
+  ['one that is too long is replaced', 'x'.repeat(65), /^[0-9a-f-]{36}$/],
+])('request ids: %s', async (_circumstance, id, expected) => {
+  const { headers, body } = await server.get('/none', { headers: { 'X-Request-Id': id } });
+  expect(headers.get('x-request-id')).toMatch(expected);
+  expect(body).toMatchObject({ request_id: headers.get('x-request-id') });
+});

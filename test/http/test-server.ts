@@ -1,0 +1,104 @@
+import path from 'node:path';
+import { pino } from 'pino';
+import { type AppOptions, createApp } from '../../src/http/express-app';
+import type { ServedModel } from '../../src/http/model';
+import { ApiDocument } from '../../src/http/openapi';
+import { HttpServer } from '../../src/http/server';
+import { FakeService } from './fake-service';
+
+export const MODEL: ServedModel = {
+  name: 'photos',
+  version: '1.0.0',
+  tasks: ['caption', 'vqa'],
+  questionTokens: 64,
+  defaults: { numBeams: 5, numCaptions: 1, maxTokens: 20, topK: 5 },
+  scores: { caption: 'the geometric mean of the tokens’ probabilities' },
+};
+
+export const DOCUMENT = new ApiDocument(path.join(__dirname, '../../openapi.yaml'));
+
+export interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly headers: Headers;
+  /** Parsed if it is JSON, else the text. */
+  readonly body: unknown;
+}
+
+/** The HTTP side over a fake service on a free port; each response is held against openapi.yaml. */
+export class TestServer {
+  readonly closing = new AbortController();
+  /** Lines that were logged. */
+  readonly log: string[] = [];
+
+  private constructor(
+    readonly service: FakeService,
+    private readonly options: Partial<AppOptions>,
+  ) {}
+
+  private server: HttpServer | undefined;
+
+  static async start(options: Partial<AppOptions> = {}): Promise<TestServer> {
+    const test = new TestServer(new FakeService(), options);
+    test.server = await HttpServer.listen(createApp(test.appOptions()), '127.0.0.1', 0);
+    return test;
+  }
+
+  get port(): number {
+    return this.server?.port ?? 0;
+  }
+
+  url(pathAndQuery: string): string {
+    return `http://127.0.0.1:${this.port}${pathAndQuery}`;
+  }
+
+  async get(pathAndQuery: string, init: RequestInit = {}): Promise<Answer> {
+    const response = await fetch(this.url(pathAndQuery), init);
+    const type = response.headers.get('content-type')?.split(';', 1)[0] ?? '';
+    const text = await response.text();
+    return {
+      status: response.status,
+      type,
+      headers: response.headers,
+      body: type.endsWith('json') ? JSON.parse(text) : text,
+    };
+  }
+
+  post(pathAndQuery: string, body: RequestInit['body'], headers: Record<string, string> = {}): Promise<Answer> {
+    return this.get(pathAndQuery, { method: 'POST', body: body ?? null, headers });
+  }
+
+  postJson(path: string, fields: unknown): Promise<Answer> {
+    return this.post(path, JSON.stringify(fields), { 'Content-Type': 'application/json' });
+  }
+
+  async close(): Promise<void> {
+    await this.server?.close(1_000);
+  }
+
+  private appOptions(): AppOptions {
+    return {
+      service: this.service,
+      models: [MODEL],
+      document: DOCUMENT,
+      logger: pino({ level: 'info' }, { write: (line: string) => void this.log.push(line) }),
+      requestTimeoutMs: 30_000,
+      validateResponses: true,
+      closing: this.closing.signal,
+      ...this.options,
+    };
+  }
+}
+
+/** A form with its fields in the order given; bytes are files. */
+export function form(...fields: readonly (readonly [name: string, value: string | Uint8Array])[]): FormData {
+  const data = new FormData();
+  for (const [name, value] of fields) {
+    if (typeof value === 'string') {
+      data.append(name, value);
+    } else {
+      data.append(name, new Blob([new Uint8Array(value)]), 'photo.jpg');
+    }
+  }
+  return data;
+}
