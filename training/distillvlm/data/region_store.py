@@ -31,6 +31,7 @@ class RegionStore:
 
     def __init__(self, folder: Path) -> None:
         meta = json.loads((folder / "meta.json").read_text())
+        self.key: str = meta["key"]
         self.photo_ids: list[str] = meta["photo_ids"]
         self.views: int = meta["views"]
         self.row_of = {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
@@ -72,7 +73,7 @@ def weights_checksum(module: torch.nn.Module) -> str:
 
 
 def extract_regions(
-    describe: Callable[[Tensor, Sequence[Record]], Regions],
+    describe: Callable[[Tensor, Sequence[Record], int], Regions],
     records: Sequence[Record],
     image_size: tuple[int, int],
     folder: Path,
@@ -83,8 +84,7 @@ def extract_regions(
 ) -> RegionStore:
     """Runs a detector over photos (view 1 is the mirrored photo) and keeps what it says; continues a cut-off run.
 
-    describe: pixels uint8 [B, H, W, 3] and their records -> `Regions` of those pixels. For a teacher at the student's
-        boxes it looks the boxes up by record.
+    describe: pixels uint8 [B, H, W, 3], their records and the number of the view -> `Regions` of those pixels.
 
     Raises:
         ValueError: the folder holds the regions of another detector, other photos or other settings.
@@ -108,7 +108,7 @@ def extract_regions(
                 np.stack(list(loaders.map(lambda record: load_pixels(record.path, image_size), chosen)))
             )
             for view in range(views):
-                regions = describe(pixels.flip(2) if view == FLIP else pixels, chosen)
+                regions = describe(pixels.flip(2) if view == FLIP else pixels, chosen, view)
                 arrays = arrays or _open_arrays(folder, regions, len(records), views)
                 for name, array in arrays.items():
                     array[rows, view] = getattr(regions, name).to(_stored_type(name, regions)).cpu().numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.structures.regions import Regions
 
 Kind = Literal["captions", "questions"]
+UNSEEN_PHOTOS = 1_000_000_000  # numbers of texts without a photo begin here, beyond any store's rows
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class TextBatch:
     targets: captions int64 [B, N, T] (the next token, [SEP] last, 0 where there is none);
         questions float32 [B, N, A] (soft scores of the answers).
     valid: bool [B, N], false for texts that only fill up a photo's row.
-    photos: int64 [B], a number for each photo, the same in every batch.
+    photos: int64 [B], a number for each photo, the same in every batch; texts without a photo have their own.
     """
 
     kind: Kind
@@ -42,8 +43,15 @@ class TextBatch:
     photos: Tensor
 
     def to(self, device: torch.device) -> TextBatch:
-        moved = {field.name: getattr(self, field.name) for field in fields(self)}
-        return TextBatch(**{k: v.to(device) if isinstance(v, Tensor | Regions) else v for k, v in moved.items()})
+        return TextBatch(
+            self.kind,
+            self.regions and self.regions.to(device),
+            self.teacher_regions and self.teacher_regions.to(device),
+            self.tokens.to(device),
+            self.targets.to(device),
+            self.valid.to(device),
+            self.photos.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -173,9 +181,7 @@ class TextBatches:
                     for answer, score in source[rows[b]][pick].items():
                         targets[b, n, answer] = score
         regions, teacher_regions = self._regions(rows, views)
-        return TextBatch(
-            self.pool.kind, regions, teacher_regions, tokens, targets, valid, torch.from_numpy(rows.copy())
-        )
+        return TextBatch(self.pool.kind, regions, teacher_regions, tokens, targets, valid, self._photo_numbers(rows))
 
     def _order(self, epoch: int) -> np.ndarray:
         """Photos of an epoch: shuffled, with like numbers of texts side by side within windows of 16 batches."""
@@ -199,12 +205,18 @@ class TextBatches:
             return torch.zeros_like(tokens_BNT)
         return torch.zeros(*tokens_BNT.shape[:2], self.num_answers)
 
+    def _photo_numbers(self, rows: np.ndarray) -> Tensor:
+        if self.store is None or self.pool.photo_ids is None:
+            return torch.from_numpy(rows + UNSEEN_PHOTOS)
+        return torch.tensor([self.store.row_of[self.pool.photo_ids[row]] for row in rows])
+
     def _regions(self, rows: np.ndarray, views: np.ndarray) -> tuple[Regions | None, Regions | None]:
         if self.store is None or self.pool.photo_ids is None:
             return None, None
         photo_ids = [self.pool.photo_ids[row] for row in rows]
-        regions = self.store.regions(photo_ids, views.tolist())
-        return regions, self.teacher_store and self.teacher_store.regions(photo_ids, views.tolist())
+        stores = (self.store, self.teacher_store)
+        own, teacher = (None if store is None else store.regions(photo_ids, views.tolist()) for store in stores)
+        return own, teacher
 
 
 class MixedBatches:

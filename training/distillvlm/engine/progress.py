@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Progress:
-    """One step's losses as they are logged."""
+    """One step's losses and measurements as they are logged."""
 
     step: int
     losses: dict[str, float]

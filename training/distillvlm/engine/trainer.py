@@ -32,8 +32,9 @@ class Task(nn.Module):
     trained: nn.Module
     loss_weights: dict[str, float]
 
-    def after_step(self) -> None:
-        """Called after each optimiser step (queues are filled here)."""
+    def measurements(self) -> dict[str, float]:
+        """Figures of the last batch that are logged beside its losses and not learnt."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,7 @@ def train(
         accelerator.clip_grad_norm_(task.parameters(), schedule.gradient_clip)
         optimizer.step()
         average.update(step)
-        task.after_step()
-        history.append(Progress(step, values))
+        history.append(Progress(step, values | task.measurements()))
         bar.update()
         bar.set_postfix({name: f"{value:.3f}" for name, value in recent_means(history).items()}, refresh=False)
         if time.monotonic() - saved_at > checkpoint_seconds and accelerator.is_main_process:

@@ -1,67 +1,68 @@
-"""Captioning and question answering: one pass of a model over a batch of the dense layout, and its losses."""
+"""Fine-tuning: captions and questions, learnt by one model from batches of either kind."""
 
-# Shapes: B photos, N texts of a photo, T text tokens, P prefix length, D hidden size, V vocabulary, A answers.
+# Shapes: B photos, N texts of a photo, T text tokens.
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from distillvlm.data.text_batches import TextBatch
-from distillvlm.engine.trainer import Task
 from distillvlm.losses.classification import answer_loss, caption_loss
 from distillvlm.modeling.vision_language import Prefix, TextStates, VisionLanguageModel
 from distillvlm.structures.regions import Regions
+from distillvlm.tasks.objective import Outputs, TextOutputs
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What a model makes of a batch.
+class LanguageObjective:
+    """Captioning (each word against the words before it) and question answering (soft scores).
 
-    logits: captions [M, V], one row for each word that has a target, in the order of `batch.targets != 0`;
-        questions [M, A], one row for each valid question, in the order of `batch.valid`.
+    `answer` is binary cross-entropy summed over answers, mean over questions (OSCAR's scale).
     """
 
-    prefix: Prefix
-    text: TextStates
-    logits: Tensor
-
-
-def run(model: VisionLanguageModel, regions: Regions | None, batch: TextBatch) -> Outputs:
-    """One forward pass; logits only where there is a target."""
-    prefix = model.no_prefix(len(batch.tokens)) if regions is None else model.encode_prefix(regions)
-    if batch.kind == "captions":
-        text = model.encode_captions(prefix, batch.tokens)
-        queries_BNTD = text.hidden[:, :, batch.tokens.shape[-1] :]
-        return Outputs(prefix, text, model.caption_logits(queries_BNTD[batch.targets != 0]))
-    text = model.encode_questions(prefix, batch.tokens)
-    return Outputs(prefix, text, model.answer_logits(model.pool(text)[batch.valid]).float())
-
-
-def task_loss(
-    outputs: Outputs, batch: TextBatch, label_smoothing: float, model: VisionLanguageModel
-) -> dict[str, Tensor]:
-    """The loss against people's words: `caption` or `answer`."""
-    if batch.kind == "captions":
-        words_M = batch.targets[batch.targets != 0]
-        return {"caption": caption_loss(outputs.logits, words_M, model.caption_mask, label_smoothing)}
-    return {"answer": answer_loss(outputs.logits, batch.targets[batch.valid])}
-
-
-class LanguageTask(Task):
-    """Captions and questions learnt by one model; `blind` hides photos and tags (the blind baseline)."""
-
-    def __init__(
-        self, model: VisionLanguageModel, label_smoothing: float, loss_weights: dict[str, float], blind: bool = False
-    ) -> None:
-        super().__init__()
-        self.trained: nn.Module = model
-        self.model = model
+    def __init__(self, label_smoothing: float = 0.1) -> None:
         self.label_smoothing = label_smoothing
-        self.loss_weights = loss_weights
-        self.blind = blind
 
-    def forward(self, batch: TextBatch) -> dict[str, Tensor]:
-        batch = batch.to(self.model.word_bias.device)
-        outputs = run(self.model, None if self.blind else batch.regions, batch)
-        return task_loss(outputs, batch, self.label_smoothing, self.model)
+    def run(self, model: VisionLanguageModel, regions: Regions | None, batch: TextBatch) -> Outputs:
+        prefix = encode_photos(model, regions, len(batch.tokens))
+        if batch.kind == "captions":
+            text = run_captions(model, prefix, batch)
+            return Outputs(prefix, (text,), {"caption": supervised_words(model, text.states, batch)})
+        text = run_questions(model, prefix, batch.tokens, batch.valid)
+        logits = model.answer_logits(model.pool(text.states)[batch.valid])
+        return Outputs(prefix, (text,), {"answer": logits.float()})
+
+    def losses(self, model: VisionLanguageModel, outputs: Outputs, batch: TextBatch) -> dict[str, Tensor]:
+        if batch.kind == "captions":
+            words_M = batch.targets[batch.targets != 0]
+            loss = caption_loss(outputs.logits["caption"], words_M, model.caption_mask, self.label_smoothing)
+            return {"caption": loss}
+        return {"answer": answer_loss(outputs.logits["answer"], batch.targets[batch.valid])}
+
+
+def encode_photos(model: VisionLanguageModel, regions: Regions | None, batch: int) -> Prefix:
+    return model.no_prefix(batch) if regions is None else model.encode_prefix(regions)
+
+
+def run_captions(model: VisionLanguageModel, prefix: Prefix, batch: TextBatch) -> TextOutputs:
+    """Words and queries of the captions; the last word's query, which predicts [SEP], counts as a word."""
+    states = model.encode_captions(prefix, batch.tokens)
+    present_BNT = batch.targets != 0
+    words_BNT = present_BNT & (batch.tokens != model.lexicon.cls)
+    return TextOutputs(
+        states,
+        torch.cat([present_BNT, present_BNT], -1),
+        torch.cat([words_BNT.new_zeros(words_BNT.shape), words_BNT], -1),
+    )
+
+
+def supervised_words(model: VisionLanguageModel, states: TextStates, batch: TextBatch) -> Tensor:
+    """Logits [M, V] of the queries that have a target."""
+    queries_BNTD = states.hidden[:, :, batch.tokens.shape[-1] :]
+    return model.caption_logits(queries_BNTD[batch.targets != 0])
+
+
+def run_questions(model: VisionLanguageModel, prefix: Prefix, tokens_BNT: Tensor, valid_BN: Tensor) -> TextOutputs:
+    states = model.encode_questions(prefix, tokens_BNT)
+    present_BNT = (tokens_BNT != model.lexicon.pad) & valid_BN[..., None]
+    special_BNT = (tokens_BNT == model.lexicon.cls) | (tokens_BNT == model.lexicon.sep)
+    return TextOutputs(states, present_BNT, present_BNT & ~special_BNT)

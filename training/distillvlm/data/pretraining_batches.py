@@ -1,0 +1,125 @@
+"""Batches of OSCAR's pre-training in the dense layout."""
+
+# Shapes: B photos, S = G * W places of tag tokens, T text tokens.
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distillvlm.data.text_batches import TextBatch, TextBatches
+from distillvlm.structures.regions import Regions
+
+
+@dataclass(frozen=True)
+class PretrainingBatch:
+    """Captions of B photos, their tags with some masked, and one text each that is theirs or another photo's.
+
+    captions: every word supervised by the words before it.
+    tag_tokens, tag_targets: int64 [B, S]; the target is the token that was masked, 0 elsewhere.
+    match_tokens, match_targets: int64 [B, 1, T], `[CLS] text [SEP]` with masked tokens where matched.
+    matched: bool [B], whether the text is the photo's own.
+    """
+
+    captions: TextBatch
+    tag_tokens: Tensor
+    tag_targets: Tensor
+    match_tokens: Tensor
+    match_targets: Tensor
+    matched: Tensor
+
+    @property
+    def regions(self) -> Regions | None:
+        return self.captions.regions
+
+    @property
+    def teacher_regions(self) -> Regions | None:
+        return self.captions.teacher_regions
+
+    @property
+    def photos(self) -> Tensor:
+        return self.captions.photos
+
+    def to(self, device: torch.device) -> PretrainingBatch:
+        return PretrainingBatch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class MaskTokens:
+    """OSCAR's masking: min(max(round(0.15 n), 1), 3) of n tokens; 80% [MASK], 10% another token, 10% left alone."""
+
+    mask: int
+    first_word: int
+    vocab_size: int
+
+    def __call__(
+        self, tokens: np.ndarray, allowed: np.ndarray, draw: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Masks among the allowed places of one text; returns tokens and targets (0 where nothing was masked)."""
+        masked, targets = tokens.copy(), np.zeros_like(tokens)
+        places = np.flatnonzero(allowed)
+        if not len(places):
+            return masked, targets
+        for place in draw.choice(places, min(max(round(0.15 * len(places)), 1), 3, len(places)), replace=False):
+            targets[place] = tokens[place]
+            fate = draw.random()
+            if fate < 0.8:
+                masked[place] = self.mask
+            elif fate < 0.9:
+                masked[place] = draw.integers(self.first_word, self.vocab_size)
+        return masked, targets
+
+
+class PretrainingBatches:
+    """Adds masked tags and matched or polluted texts to batches of captions.
+
+    tag_tokens: int64 [tag words, W], as in `Lexicon`. polluted_share: 0.5 in OSCAR.
+    """
+
+    def __init__(
+        self, captions: TextBatches, tag_tokens: Tensor, masking: MaskTokens, polluted_share: float, seed: int
+    ) -> None:
+        if captions.pool.kind != "captions" or captions.store is None:
+            raise ValueError("PretrainingBatches: expected captions of photos")
+        self.captions, self.masking = captions, masking
+        self.tag_tokens = tag_tokens.numpy()
+        self.polluted_share, self.seed = polluted_share, seed
+
+    def batch(self, step: int) -> PretrainingBatch:
+        captions = self.captions.batch(step)
+        draw = np.random.default_rng((self.seed, 3, step))
+        assert captions.regions is not None
+        tags_BG = captions.regions.tags.numpy()
+        tags_BGW = np.where(tags_BG[..., None] >= 0, self.tag_tokens[np.maximum(tags_BG, 0)], self.captions.pad_id)
+        tags = [self.masking(row, row != self.captions.pad_id, draw) for row in tags_BGW.reshape(len(tags_BG), -1)]
+        matched = draw.random(len(tags_BG)) >= self.polluted_share
+        texts = [self._text(captions, photo, bool(own), draw) for photo, own in enumerate(matched)]
+        length = max(len(tokens) for tokens, _ in texts)
+        match = np.zeros((2, len(texts), 1, length), np.int64)
+        for row, (tokens, targets) in enumerate(texts):
+            match[0, row, 0, : len(tokens)] = tokens
+            match[1, row, 0, : len(targets)] = targets
+        return PretrainingBatch(
+            captions,
+            torch.from_numpy(np.stack([tokens for tokens, _ in tags])),
+            torch.from_numpy(np.stack([targets for _, targets in tags])),
+            torch.from_numpy(match[0]),
+            torch.from_numpy(match[1]),
+            torch.from_numpy(matched),
+        )
+
+    def _text(
+        self, captions: TextBatch, photo: int, own: bool, draw: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`[CLS] text [SEP]` of the photo with masked tokens, or of another photo of the batch without."""
+        source = photo if own else (photo + int(draw.integers(1, len(captions.tokens)))) % len(captions.tokens)
+        place = draw.choice(np.flatnonzero(captions.valid[source].numpy()))
+        words = captions.tokens[source, place].numpy()
+        tokens = np.append(words[words != self.captions.pad_id], self.captions.sep_id)
+        if not own:
+            return tokens, np.zeros_like(tokens)
+        inner = np.ones(len(tokens), bool)
+        inner[[0, -1]] = False
+        return self.masking(tokens, inner, draw)

@@ -1,0 +1,68 @@
+"""Every word that a pair of models shares: vocabulary, tag words, answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from distillvlm.data.vocabulary import Tokenizer, bert_vocabulary, build_vocabulary
+from distillvlm.modeling.vision_language import Lexicon
+
+
+@dataclass(frozen=True)
+class Words:
+    """vocabulary: WordPieces, specials first. caption_pieces: those that captions use. tags, answers: plain words."""
+
+    vocabulary: tuple[str, ...]
+    caption_pieces: tuple[str, ...]
+    tags: tuple[str, ...]
+    answers: tuple[str, ...]
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer(self.vocabulary)
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """Tag words as padded rows of WordPieces, and the mask of pieces that a caption may hold."""
+        tokenizer = self.tokenizer
+        pieces = [tokenizer.encode(tag) for tag in self.tags]
+        tag_tokens = torch.full((len(pieces), max(map(len, pieces))), tokenizer.pad_id)
+        for row, tokens in enumerate(pieces):
+            tag_tokens[row, : len(tokens)] = torch.tensor(tokens)
+        row_of = {piece: row for row, piece in enumerate(self.vocabulary)}
+        allowed = torch.zeros(len(self.vocabulary), dtype=torch.bool)
+        allowed[[row_of[piece] for piece in self.caption_pieces]] = True
+        allowed[tokenizer.sep_id] = True
+        return Lexicon(tag_tokens, allowed, tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Words:
+        return cls(**{name: tuple(words) for name, words in json.loads(path.read_text()).items()})
+
+
+def collect_words(
+    captions: Iterable[str],
+    questions: Iterable[str],
+    tags: Sequence[str],
+    answers: Sequence[str],
+    min_count: int,
+) -> Words:
+    """Vocabulary of everything that is said `min_count` times or more, and of every tag."""
+    captions, questions = list(captions), list(questions)
+    vocabulary = build_vocabulary(bert_vocabulary(), [*captions, *questions], min_count, always=tags)
+    tokenizer = Tokenizer(vocabulary)
+    used = torch.zeros(len(vocabulary), dtype=torch.long)
+    for caption in captions:
+        used[torch.tensor(tokenizer.encode(caption), dtype=torch.long)] += 1
+    used[[tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]] = 0
+    caption_pieces = tuple(piece for piece, count in zip(vocabulary, used.tolist(), strict=True) if count >= min_count)
+    return Words(tuple(vocabulary), caption_pieces, tuple(tags), tuple(answers))

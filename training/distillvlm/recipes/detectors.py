@@ -1,0 +1,79 @@
+"""Detectors of a recipe: trained or loaded, and run over photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distillvlm.data.records import Record
+from distillvlm.data.region_store import RegionStore, extract_regions, store_key, weights_checksum
+from distillvlm.engine.trainer import Schedule, train
+from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfig
+from distillvlm.structures.regions import Regions
+from distillvlm.tasks.detection import DetectionBatches, DetectionTask
+
+
+def train_detector(
+    config: DetectorConfig, records: Sequence[Record], schedule: Schedule, batch_size: int, folder: Path, seed: int
+) -> Detector:
+    """Trains on the boxes of the records, or continues, or loads what is finished."""
+    torch.manual_seed(seed)
+    task = DetectionTask(Detector(config))
+    batches = DetectionBatches(records, config, batch_size, seed, keep_pixels=True)
+    train(task, batches, schedule, folder, seed, folder.parent.name)
+    return task.detector.eval()
+
+
+def with_tags(detector: Detector, tags: ClassifierTags | None) -> Detector:
+    """The same detector with words of its backbone's classifier among its tags."""
+    tagged = Detector(detector.config, tags)
+    missing, unexpected = tagged.load_state_dict(detector.state_dict(), strict=False)
+    buffers = {"tagger.table", "tagger.prior"}
+    if unexpected or not set(missing) <= buffers:
+        raise ValueError(f"detector: expected only {sorted(buffers)} to differ but {missing} and {unexpected} do")
+    return tagged.eval()
+
+
+def own_regions(detector: Detector, records: Sequence[Record], folder: Path, views: int, label: str) -> RegionStore:
+    """Regions at the detector's own boxes."""
+
+    @torch.inference_mode()
+    def describe(pixels_BHW3: Tensor, _: Sequence[Record], __: int) -> Regions:
+        with torch.autocast("cpu", torch.bfloat16):
+            return detector(pixels_BHW3)
+
+    key = store_key(weights_checksum(detector), str(detector.config))
+    return extract_regions(describe, records, detector.config.image_size, folder, key, views, label=label)
+
+
+def regions_at_boxes_of(
+    detector: Detector, student: RegionStore, records: Sequence[Record], folder: Path, label: str
+) -> RegionStore:
+    """Teacher adaptation's inputs: this detector's features at the student's boxes, with the student's tags.
+
+    Source: Fang et al. 2021, arXiv:2104.02096, section 3.2.
+    """
+
+    @torch.inference_mode()
+    def describe(pixels_BHW3: Tensor, chosen: Sequence[Record], view: int) -> Regions:
+        given = student.regions([record.photo_id for record in chosen], [view] * len(chosen))
+        with torch.autocast("cpu", torch.bfloat16):
+            features = detector.features_at(pixels_BHW3, given.boxes, given.valid)
+        return replace(given, features=features)
+
+    key = store_key(weights_checksum(detector), str(detector.config), "boxes of " + student.key)
+    return extract_regions(describe, records, detector.config.image_size, folder, key, student.views, label=label)
+
+
+@torch.inference_mode()
+def mean_class_probabilities(detector: Detector, batches: DetectionBatches, steps: int) -> np.ndarray:
+    """Mean probability of each class of the backbone's classifier, float32 [1000], over some training photos."""
+    total = torch.zeros(1)
+    for step in range(steps):
+        total = total + detector.class_probabilities(batches.batch(step).pixels).mean(0)
+    return (total / steps).numpy()

@@ -1,0 +1,147 @@
+"""Vision-language models of a recipe: built, fed and trained, alone or from a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from distillvlm.data.pretraining_batches import MaskTokens, PretrainingBatches
+from distillvlm.data.records import Question, Record
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.text_batches import MixedBatches, TextBatches, caption_pool, question_pool
+from distillvlm.data.words import Words
+from distillvlm.engine.progress import recent_means
+from distillvlm.engine.trainer import Batches, Schedule, train
+from distillvlm.evaluation.vqa import soft_targets
+from distillvlm.modeling.vision_language import VisionLanguageConfig, VisionLanguageModel
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
+from distillvlm.tasks.objective import Objective, ObjectiveTask
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+
+
+@dataclass(frozen=True)
+class TextMix:
+    """What a fine-tuning is fed.
+
+    captions, questions: photos of a batch and texts of each photo; unseen: questions without photos of a batch.
+    *_steps: steps of each kind in the whole training. Lengths count [CLS] and [SEP].
+    """
+
+    captions: tuple[int, int]
+    questions: tuple[int, int]
+    caption_steps: int
+    question_steps: int
+    unseen: int = 0
+    unseen_steps: int = 0
+    max_caption_tokens: int = 20  # the longest caption that the server gives
+    max_question_tokens: int = 66  # 64 pieces are promised to users
+
+
+def new_model(size: ModelSize, words: Words, feature_size: int, seed: int) -> VisionLanguageModel:
+    torch.manual_seed(seed)
+    config = VisionLanguageConfig(
+        vocab_size=len(words.vocabulary),
+        num_answers=len(words.answers),
+        region_feature_size=feature_size,
+        hidden_size=size.hidden_size,
+        num_layers=size.num_layers,
+        num_heads=size.num_heads,
+        intermediate_size=size.intermediate_size,
+    )
+    return VisionLanguageModel(config, words.lexicon)
+
+
+def finetuning_batches(
+    records: Sequence[Record],
+    words: Words,
+    mix: TextMix,
+    seed: int,
+    store: RegionStore,
+    teacher_store: RegionStore | None = None,
+    unseen: Sequence[Question] = (),
+) -> MixedBatches:
+    """Captions and questions on photos, and questions without photos, mixed; kinds with no steps are left out."""
+    tokenizer, answers = words.tokenizer, len(words.answers)
+    stores = (store, teacher_store)
+    parts = []
+    if mix.caption_steps:
+        captions = caption_pool(records, tokenizer, mix.max_caption_tokens)
+        parts.append((TextBatches(captions, tokenizer, answers, *mix.captions, seed, *stores), mix.caption_steps))
+    if mix.question_steps:
+        asked = [(record.photo_id, record.questions) for record in records if record.questions]
+        pool = question_pool(asked, tokenizer, soft_targets, words.answers, mix.max_question_tokens)
+        parts.append((TextBatches(pool, tokenizer, answers, *mix.questions, seed, *stores), mix.question_steps))
+    if mix.unseen_steps:
+        alone = [(None, [question]) for question in unseen]
+        pool = question_pool(alone, tokenizer, soft_targets, words.answers, mix.max_question_tokens)
+        parts.append((TextBatches(pool, tokenizer, answers, mix.unseen, 1, seed), mix.unseen_steps))
+    return MixedBatches(parts, seed)
+
+
+def pretraining_batches(
+    records: Sequence[Record],
+    words: Words,
+    captions: tuple[int, int],
+    polluted_share: float,
+    seed: int,
+    store: RegionStore,
+    teacher_store: RegionStore | None = None,
+) -> PretrainingBatches:
+    """Captions of photos with masked tags and matched or polluted texts."""
+    tokenizer = words.tokenizer
+    pool = caption_pool(records, tokenizer, TextMix.max_caption_tokens)
+    batches = TextBatches(pool, tokenizer, len(words.answers), *captions, seed, store, teacher_store)
+    masking = MaskTokens(tokenizer.mask_id, tokenizer.mask_id + 1, len(words.vocabulary))
+    return PretrainingBatches(batches, words.lexicon.tag_tokens, masking, polluted_share, seed)
+
+
+def train_alone(
+    model: VisionLanguageModel,
+    objective: Objective,
+    batches: Batches,
+    schedule: Schedule,
+    folder: Path,
+    seed: int,
+    blind: bool = False,
+) -> dict[str, object]:
+    """Trains against people's words; returns parameters and last losses."""
+    task = ObjectiveTask(model, objective, blind=blind)
+    history = train(task, batches, schedule, folder, seed, folder.name)
+    return {"parameters": parameters_of(model), **recent_means(history)}
+
+
+def distil(
+    student: VisionLanguageModel,
+    teacher: VisionLanguageModel,
+    objective: Objective,
+    settings: DistillationSettings,
+    batches: Batches,
+    schedule: Schedule,
+    folder: Path,
+    seed: int,
+) -> dict[str, object]:
+    """Trains a student from a frozen teacher; returns parameters and last losses."""
+    torch.manual_seed(seed)
+    task = DistillationTask(student, teacher, objective, settings)
+    history = train(task, batches, schedule, folder, seed, folder.name)
+    return {"parameters": parameters_of(student), **recent_means(history)}
+
+
+def load_model(model: VisionLanguageModel, folder: Path) -> VisionLanguageModel:
+    """The weights that a training left in its folder."""
+    model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+    return model.eval()
+
+
+def parameters_of(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

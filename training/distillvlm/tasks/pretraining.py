@@ -1,0 +1,48 @@
+"""Pre-training: masked words and tags, and whether a text belongs to its photo (OSCAR, in the dense layout)."""
+
+# Shapes: B photos, P prefix length, S places of tag tokens (the first of the prefix), T text tokens.
+from __future__ import annotations
+
+from torch import Tensor
+
+from distillvlm.data.pretraining_batches import PretrainingBatch
+from distillvlm.losses.classification import caption_loss, masked_token_loss, match_loss
+from distillvlm.modeling.vision_language import VisionLanguageModel
+from distillvlm.structures.regions import Regions
+from distillvlm.tasks.language import run_captions, run_questions, supervised_words
+from distillvlm.tasks.objective import Outputs
+
+
+class PretrainingObjective:
+    """`caption`: every word from the words before it; `masked`: masked tags, and masked words of the matched texts seen
+    from both sides; `match`: matched or polluted, on pooled [CLS]. Masked tokens count on matched pairs only.
+
+    Source: Li et al. 2020, arXiv:2004.06165, section 3.1.
+    """
+
+    def run(self, model: VisionLanguageModel, regions: Regions | None, batch: PretrainingBatch) -> Outputs:
+        if regions is None:
+            raise ValueError("pre-training: expected regions")
+        prefix = model.encode_prefix(regions, batch.tag_tokens)
+        captions = run_captions(model, prefix, batch.captions)
+        match = run_questions(model, prefix, batch.match_tokens, batch.matched.new_ones(len(batch.matched), 1))
+        tags_MD = prefix.hidden[:, : batch.tag_targets.shape[1]][batch.tag_targets != 0]
+        words_MD = match.states.hidden[batch.match_targets != 0]
+        logits = {
+            "caption": supervised_words(model, captions.states, batch.captions),
+            "masked_tags": model.word_logits(tags_MD).float(),
+            "masked_words": model.word_logits(words_MD).float(),
+            "match": model.match_logits(model.pool(match.states)[:, 0]).float(),
+        }
+        return Outputs(prefix, (captions, match), logits)
+
+    def losses(self, model: VisionLanguageModel, outputs: Outputs, batch: PretrainingBatch) -> dict[str, Tensor]:
+        words_M = batch.captions.targets[batch.captions.targets != 0]
+        tags_M = batch.tag_targets[batch.tag_targets != 0]
+        masked_M = batch.match_targets[batch.match_targets != 0]
+        return {
+            "caption": caption_loss(outputs.logits["caption"], words_M, model.caption_mask, 0.0),
+            "masked_tags": masked_token_loss(outputs.logits["masked_tags"], tags_M),
+            "masked_words": masked_token_loss(outputs.logits["masked_words"], masked_M),
+            "match": match_loss(outputs.logits["match"], batch.matched),
+        }

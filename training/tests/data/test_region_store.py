@@ -1,0 +1,68 @@
+"""Regions on disk: resumed, refused when they are another detector's, found by photo and view."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from distillvlm.data.records import Record
+from distillvlm.data.region_store import RegionStore, extract_regions, weights_checksum
+from distillvlm.structures.regions import Regions
+
+from .photo_set import describe, photo_records, region_store
+
+
+def test_regions_come_back_by_photo_and_view(tmp_path: Path) -> None:
+    store = region_store(tmp_path / "store", photo_records(tmp_path))
+    regions = store.regions(["test/3", "test/1"], views=[1, 0])
+    assert regions.features[:, 0].tolist() == [[120.0, 1.0], [40.0, 0.0]]
+    assert regions.valid.tolist() == [[True, False]] * 2
+    assert regions.features.dtype == torch.float32
+
+
+def test_a_cut_off_run_continues_where_it_stopped(tmp_path: Path) -> None:
+    records, calls = photo_records(tmp_path), []
+
+    def cut_off(pixels: Tensor, chosen: list[Record], view: int) -> Regions:
+        calls.append([record.photo_id for record in chosen])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return describe(pixels, chosen, view)
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_regions(cut_off, records, (8, 8), tmp_path / "store", "test", views=1, batch_size=4)
+    with pytest.raises(ValueError, match="not every photo is in it"):
+        RegionStore(tmp_path / "store")
+    store = extract_regions(cut_off, records, (8, 8), tmp_path / "store", "test", views=1, batch_size=4)
+    assert calls[2:] == [["test/4", "test/5"]]
+    assert store.regions([record.photo_id for record in records]).features[:, 0, 0].tolist() == [
+        0,
+        40,
+        80,
+        120,
+        160,
+        200,
+    ]
+
+
+def test_another_detector_is_refused(tmp_path: Path) -> None:
+    records = photo_records(tmp_path)
+    region_store(tmp_path / "store", records)
+    with pytest.raises(ValueError, match="made by another detector"):
+        extract_regions(describe, records, (8, 8), tmp_path / "store", key="other", views=2)
+
+
+def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
+    store = region_store(tmp_path / "store", photo_records(tmp_path))
+    with pytest.raises(ValueError, match="no regions of photo 'test/99'"):
+        store.regions(["test/1", "test/99"])
+
+
+def test_the_checksum_follows_the_weights() -> None:
+    module = torch.nn.Linear(2, 2)
+    before = weights_checksum(module)
+    assert weights_checksum(module) == before
+    with torch.no_grad():
+        module.bias[0] += 1e-3
+    assert weights_checksum(module) != before

@@ -1,0 +1,164 @@
+"""What the objectives learn from, which parameters they reach, and what a teacher adds."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from distillvlm.data.pretraining_batches import PretrainingBatch
+from distillvlm.data.text_batches import TextBatch
+from distillvlm.modeling.vision_language import VisionLanguageModel
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
+from distillvlm.tasks.language import LanguageObjective
+from distillvlm.tasks.objective import ObjectiveTask
+from distillvlm.tasks.pretraining import PretrainingObjective
+from tests.modeling.tiny import ANSWERS, tiny_model, tiny_regions
+
+PHOTOS = torch.tensor([0, 1, 2])
+
+
+def captions() -> TextBatch:
+    tokens = torch.tensor(
+        [[[2, 7, 8, 9], [2, 10, 0, 0]], [[2, 11, 12, 0], [0, 0, 0, 0]], [[2, 13, 0, 0], [2, 5, 6, 0]]]
+    )
+    targets = torch.tensor(
+        [[[7, 8, 9, 3], [10, 3, 0, 0]], [[11, 12, 3, 0], [0, 0, 0, 0]], [[13, 3, 0, 0], [5, 6, 3, 0]]]
+    )
+    return TextBatch("captions", tiny_regions(), tiny_regions(seed=9), tokens, targets, targets.any(-1), PHOTOS)
+
+
+def questions() -> TextBatch:
+    tokens = torch.tensor([[[2, 7, 3]], [[2, 8, 3]], [[2, 9, 3]]])
+    targets = torch.rand(3, 1, ANSWERS, generator=torch.Generator().manual_seed(0))
+    valid = torch.ones(3, 1, dtype=torch.bool)
+    return TextBatch("questions", tiny_regions(), tiny_regions(seed=9), tokens, targets, valid, PHOTOS)
+
+
+def pretraining() -> PretrainingBatch:
+    tags = torch.tensor([[4, 0, 6, 0, 0, 0], [7, 0, 4, 0, 0, 0], [8, 0, 9, 0, 0, 0]])
+    tag_targets = torch.tensor([[5, 0, 0, 0, 0, 0], [0, 0, 8, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
+    match = torch.tensor([[[2, 4, 8, 3]], [[2, 9, 3, 0]], [[2, 10, 4, 3]]])
+    match_targets = torch.tensor([[[0, 7, 0, 0]], [[0, 0, 0, 0]], [[0, 0, 12, 0]]])
+    return PretrainingBatch(captions(), tags, tag_targets, match, match_targets, torch.tensor([True, False, True]))
+
+
+def parameters_without_gradient(model: VisionLanguageModel) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()}
+
+
+def test_fine_tuning_reaches_every_parameter_but_pre_trainings_head() -> None:
+    model = tiny_model().train()
+    task = ObjectiveTask(model, LanguageObjective())
+    total = sum(loss for batch in (captions(), questions()) for loss in task(batch).values())
+    total.backward()
+    # A key bias adds the same to every score of a query, which softmax takes out again: its gradient is rounding noise.
+    assert {name for name in parameters_without_gradient(model) if "key.bias" not in name} == {
+        "match_head.weight",
+        "match_head.bias",
+    }
+
+
+def test_pre_training_reaches_every_parameter_but_the_answers() -> None:
+    model = tiny_model().train()
+    losses = ObjectiveTask(model, PretrainingObjective())(pretraining())
+    assert set(losses) == {"caption", "masked_tags", "masked_words", "match"}
+    sum(losses.values()).backward()
+    assert {name for name in parameters_without_gradient(model) if "key.bias" not in name} == {
+        "answer_head.weight",
+        "answer_head.bias",
+    }
+
+
+def test_a_blind_model_does_not_see_the_photo() -> None:
+    model = tiny_model()
+    task = ObjectiveTask(model, LanguageObjective(), blind=True).eval()
+    batch = questions()
+    other = replace(batch, regions=tiny_regions(seed=5))
+    assert torch.equal(task(batch)["answer"], task(other)["answer"])
+    seeing = ObjectiveTask(model, LanguageObjective()).eval()
+    assert not torch.equal(seeing(batch)["answer"], seeing(other)["answer"])
+
+
+@pytest.mark.parametrize(
+    ("objective", "batch"), [(LanguageObjective(0.0), captions()), (PretrainingObjective(), pretraining())]
+)
+def test_padded_texts_change_no_loss_and_no_gradient(objective, batch) -> None:
+    def gradients(of) -> tuple[torch.Tensor, ...]:
+        model = tiny_model()
+        losses = ObjectiveTask(model, objective).eval()(of)
+        sum(losses.values()).backward()
+        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
+        return (*[loss.detach() for loss in losses.values()], *grads)
+
+    plain = batch.captions if isinstance(batch, PretrainingBatch) else batch
+    pad = torch.nn.functional.pad
+    wider = replace(
+        plain,
+        tokens=pad(plain.tokens, (0, 2, 0, 1)),
+        targets=pad(plain.targets, (0, 2, 0, 1)),
+        valid=pad(plain.valid, (0, 1)),
+    )
+    padded = replace(batch, captions=wider) if isinstance(batch, PretrainingBatch) else wider
+    for ours, theirs in zip(gradients(padded), gradients(batch), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def distillation(settings: DistillationSettings, objective: object = None) -> DistillationTask:
+    torch.manual_seed(0)
+    teacher = tiny_model(seed=1, hidden_size=32, num_layers=3)
+    return DistillationTask(tiny_model(), teacher, objective or LanguageObjective(), settings).train()
+
+
+def test_the_teacher_stays_in_eval_mode_without_gradient_and_out_of_the_checkpoint() -> None:
+    task = distillation(DistillationSettings(queue_size=16))
+    for batch in (captions(), questions()):
+        losses = task(batch)
+        sum(losses.values()).backward()
+    assert not task.teacher.training
+    assert all(parameter.grad is None for parameter in task.teacher.parameters())
+    assert not any(value.data_ptr() == task.teacher.pooler.weight.data_ptr() for value in task.state_dict().values())
+    assert task.hidden_loss.projection.weight.grad is not None
+
+
+def test_each_loss_can_be_switched_off_and_pulls_on_the_student() -> None:
+    names = ("attention", "hidden", "classification")
+    for name in names:
+        switched = {other: float(other == name) for other in names}
+        task = distillation(DistillationSettings(queue_size=16, **switched))
+        task(captions())  # fills the queue
+        losses = task(captions())
+        assert set(losses) == {"caption", name}
+        losses[name].backward()
+        reached = task.student.layers[0].query.weight.grad
+        assert reached is not None
+        assert reached.any()
+
+
+def test_a_student_that_equals_its_teacher_has_nothing_left_to_learn_from_it() -> None:
+    student = tiny_model()
+    settings = DistillationSettings(hidden=0, queue_size=16)
+    task = DistillationTask(student, tiny_model(), LanguageObjective(), settings).eval()
+    batch = replace(captions(), teacher_regions=captions().regions)
+    losses = task(batch)
+    assert float(losses["attention"].detach()) == pytest.approx(0, abs=1e-9)
+    losses["classification"].backward()
+    assert student.word_bias.grad is not None
+    assert student.word_bias.grad.abs().max() < 1e-6
+
+
+def test_tags_and_special_tokens_never_enter_the_queue() -> None:
+    task = distillation(DistillationSettings(queue_size=256))
+    task(captions())
+    with torch.no_grad():
+        theirs = task.objective.run(task.teacher, captions().teacher_regions, captions())
+    queued = task.hidden_loss.queue.tokens[task.hidden_loss.queue.photos >= 0]
+    tags = torch.nn.functional.normalize(theirs.prefix.hidden[:, :6].flatten(0, 1), dim=-1)
+    words = torch.nn.functional.normalize(theirs.texts[0].states.hidden[:, :, :4].flatten(0, 2), dim=-1)
+    assert len(queued) > 10
+    assert (queued @ tags.T).max() < 1 - 1e-5
+    assert (queued @ words.T).max() < 1 - 1e-5  # [CLS] and the words themselves: only their queries are negatives
+
+
+def test_teacher_and_student_need_as_many_heads() -> None:
+    with pytest.raises(ValueError, match="they have 4 and 2"):
+        DistillationTask(tiny_model(), tiny_model(num_heads=2), LanguageObjective(), DistillationSettings())
