@@ -1,6 +1,7 @@
 import sharp from 'sharp';
 import { ServiceError } from '../errors';
 import { ACCEPTED_MEDIA_TYPES, isHeic, unsupportedFormat } from './formats';
+import { IMAGE_LIMITS } from './limits';
 
 /** A photo as the model sees it, and the size of what a person sees. */
 export interface DecodedPhoto {
@@ -10,12 +11,6 @@ export interface DecodedPhoto {
   readonly width: number;
   readonly height: number;
 }
-
-export const IMAGE_LIMITS = {
-  maxBytes: 20_000_000,
-  /** Of the size that the header claims. */
-  maxPixels: 50_000_000,
-} as const;
 
 // Everything else that libvips reads (SVG, PDF, TIFF, ...) is more surface for attacks than it is photos.
 sharp.block({ operation: ['VipsForeignLoad'] });

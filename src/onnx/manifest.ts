@@ -34,17 +34,14 @@ export interface Manifest {
   readonly graphs: Readonly<Record<GraphName, GraphSpec>>;
   readonly image: { readonly height: number; readonly width: number; readonly resampling: 'bilinear' };
   readonly special_tokens: Readonly<Record<'pad' | 'unk' | 'cls' | 'sep' | 'mask', number>>;
-  readonly limits: {
-    /** WordPieces of a question, `[CLS]` and `[SEP]` included. */
-    readonly question_tokens: number;
+  readonly limits: Readonly<
+    Record<'question_characters' | 'question_tokens' | 'num_beams' | 'max_tokens' | 'top_k', number>
+  >;
+  readonly decoding: Readonly<Record<'num_beams' | 'num_captions' | 'max_tokens' | 'top_k' | 'length_penalty', number>>;
+  readonly scores: {
+    readonly caption: { readonly meaning: string; readonly rank: string };
+    readonly answer: { readonly activation: 'sigmoid' | 'softmax'; readonly meaning: string };
   };
-  readonly decoding: {
-    readonly num_beams: number;
-    readonly num_captions: number;
-    readonly max_tokens: number;
-    readonly top_k: number;
-  };
-  readonly scores: { readonly answer: { readonly activation: 'sigmoid' | 'softmax' } };
 }
 
 const SCHEMA_FILE = path.join(__dirname, '../../models/manifest.schema.json');

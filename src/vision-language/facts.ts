@@ -1,0 +1,40 @@
+import { readManifest } from '../onnx/manifest';
+import type { DecodingOptions } from './results';
+
+export { IMAGE_LIMITS } from '../image/limits';
+
+/** What callers of the model need to know of a bundle, from its manifest. */
+export interface ModelFacts {
+  readonly name: string;
+  /** Semantic version. */
+  readonly version: string;
+  /** Options of a request that names none. */
+  readonly defaults: DecodingOptions;
+  readonly limits: {
+    /** Beams of a search. */
+    readonly numBeams: number;
+    /** Word pieces of a question, its two special tokens included. */
+    readonly questionTokens: number;
+  };
+  /** What the scores of captions and answers mean, in the manifest's own words and names. */
+  readonly scores: object;
+}
+
+/** @throws BundleError when the manifest is missing or does not follow its schema. */
+export async function readModelFacts(bundle: string): Promise<ModelFacts> {
+  const { name, version, decoding, limits, scores } = await readManifest(bundle);
+  return {
+    name,
+    version,
+    defaults: {
+      numBeams: decoding.num_beams,
+      numCaptions: decoding.num_captions,
+      maxTokens: decoding.max_tokens,
+      topK: decoding.top_k,
+      regions: false,
+      explain: false,
+    },
+    limits: { numBeams: limits.num_beams, questionTokens: limits.question_tokens },
+    scores,
+  };
+}
