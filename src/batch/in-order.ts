@@ -11,12 +11,12 @@ export async function* inOrder<Task, Result>(
   for (const task of tasks) {
     underWay.push(run(task));
     if (underWay.length >= window) {
-      for await (const oldest of underWay.splice(0, 1)) {
-        yield oldest;
+      for (const oldest of underWay.splice(0, 1)) {
+        yield await oldest;
       }
     }
   }
-  for await (const result of underWay) {
-    yield result;
+  for (const result of underWay) {
+    yield await result;
   }
 }
