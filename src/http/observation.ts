@@ -13,7 +13,8 @@ export function observation(metrics: Metrics, logger: Logger): RequestHandler {
       metrics.observe(route, outcome, durationMs / 1000);
       const { requestId } = response.locals;
       const { method } = request;
-      logger.info({ requestId, method, route, status: response.statusCode, outcome, durationMs }, 'request');
+      const status = response.statusCode;
+      logger.info({ event: 'request', requestId, method, route, status, outcome, durationMs });
     });
     next();
   };

@@ -42,7 +42,7 @@ export function problemHandler(logger: Logger): ErrorRequestHandler {
     }
     const known = toServiceError(error);
     if (known.code === 'internal_error') {
-      logger.error({ err: error, requestId: response.locals.requestId }, 'request failed');
+      logger.error({ event: 'request_failed', requestId: response.locals.requestId, err: error });
     }
     await discardBody(request, response);
     sendProblem(response, known);

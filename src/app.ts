@@ -1,0 +1,82 @@
+import path from 'node:path';
+import { PROJECT_ROOT, type Settings } from './config';
+import { createApp } from './http/express-app';
+import { modelId, type ServedModel } from './http/model';
+import { ApiDocument } from './http/openapi';
+import { HttpServer } from './http/server';
+import { createInferenceService } from './inference/create-service';
+import type { Logger } from './logger';
+import { Bundle } from './onnx/bundle';
+import type { Manifest } from './onnx/manifest';
+
+/** All that ending may take: what a container's supervisor allows, less a margin, before it kills. */
+const CLOSE_MS = 20_000;
+/** Of it, what the inference processes keep for ending themselves. */
+const CLOSE_INFERENCE_MS = 1_500;
+
+/** A server that answers; requests that come before inference is ready wait for it. */
+export interface RunningApp {
+  readonly model: string;
+  readonly port: number;
+  /** Resolves when inference is ready; rejects when the bundle cannot be served. */
+  readonly ready: Promise<void>;
+  /** Refuses new work, finishes what is in flight (20 s at most) and ends the inference processes. */
+  close(): Promise<void>;
+}
+
+/**
+ * Verifies the bundle, starts inference and listens.
+ * @throws BundleError when a file of the bundle is missing or changed, or the system's error when it cannot listen
+ */
+export async function startApp(settings: Settings, logger: Logger): Promise<RunningApp> {
+  const { manifest } = await Bundle.open(settings.modelDir);
+  const model = servedModel(manifest);
+  const service = createInferenceService({
+    bundle: settings.modelDir,
+    processes: settings.inferenceProcesses,
+    threads: settings.intraOpThreads,
+    maxBatch: settings.maxBatch,
+    maxQueue: settings.maxQueuedPhotos,
+    logger,
+  });
+  const closing = new AbortController();
+  const app = createApp({
+    service,
+    models: [model],
+    document: new ApiDocument(path.join(PROJECT_ROOT, 'openapi.yaml')),
+    logger,
+    requestTimeoutMs: settings.requestTimeoutMs,
+    validateResponses: settings.validateResponses,
+    closing: closing.signal,
+  });
+  let server: HttpServer;
+  try {
+    server = await HttpServer.listen(app, settings.host, settings.port);
+  } catch (error) {
+    await service.close(0);
+    throw error;
+  }
+  return {
+    model: modelId(model),
+    port: server.port,
+    ready: service.ready(),
+    close: async () => {
+      logger.info({ event: 'closing' });
+      closing.abort();
+      await server.close(CLOSE_MS - CLOSE_INFERENCE_MS);
+      await service.close(CLOSE_INFERENCE_MS);
+    },
+  };
+}
+
+function servedModel({ name, version, limits, decoding, scores }: Manifest): ServedModel {
+  const { num_beams, num_captions, max_tokens, top_k } = decoding;
+  return {
+    name,
+    version,
+    tasks: ['caption', 'vqa'],
+    questionTokens: limits.question_tokens,
+    defaults: { numBeams: num_beams, numCaptions: num_captions, maxTokens: max_tokens, topK: top_k },
+    scores,
+  };
+}

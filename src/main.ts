@@ -1,0 +1,61 @@
+import { startApp } from './app';
+import { readSettings, SettingsError } from './config';
+import { createLogger } from './logger';
+import { BundleError } from './onnx/manifest';
+
+async function main(): Promise<void> {
+  // Heard from the first moment on, so that a server which is still loading ends as well as one that answers.
+  const stopped = firstSignal('SIGTERM', 'SIGINT');
+  const settings = readSettings();
+  const logger = createLogger(settings.logLevel);
+  const app = await startApp(settings, logger);
+  const { host } = settings;
+  logger.info({ event: 'listening', model: app.model, host, port: app.port, pid: process.pid });
+  say(`${app.model} listens on http://${host}:${app.port} (HOST ${host}, PORT ${app.port}).`);
+  const ready = app.ready.then(() => {
+    logger.info({ event: 'ready' });
+    say(`Ready. Try: curl -F image=@photo.jpg http://localhost:${app.port}/caption`);
+    return stopped;
+  });
+  try {
+    // A bundle that cannot be served rejects `ready`.
+    await Promise.race([ready, stopped]);
+  } finally {
+    await app.close();
+  }
+}
+
+/** Later signals change nothing: npm passes on what the terminal has sent to the whole group already. */
+function firstSignal(...names: readonly NodeJS.Signals[]): Promise<void> {
+  return new Promise((resolve) => {
+    for (const name of names) {
+      process.on(name, () => {
+        resolve();
+      });
+    }
+  });
+}
+
+/** For the person who starts the server; the logs, on standard output, are for programs. */
+function say(sentence: string): void {
+  process.stderr.write(`${sentence}\n`);
+}
+
+/** What the person who starts the server can mend is told in a sentence; all else with its stack. */
+function explain(error: unknown): string {
+  if (error instanceof SettingsError || error instanceof BundleError) {
+    return error.message;
+  }
+  if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
+    return 'Another program listens there already; set PORT to another number.';
+  }
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    say(explain(error));
+    process.exit(1);
+  },
+);

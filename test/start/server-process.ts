@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+
+export const PROJECT_ROOT = path.join(__dirname, '../..');
+export const TINY_BUNDLE = path.join(PROJECT_ROOT, 'test/fixtures/bundle-tiny');
+
+interface LogLine {
+  readonly event: string;
+  readonly port?: number;
+  readonly pid?: number;
+}
+
+/** The real server with its inference processes on a small random bundle, in a process group of its own. */
+export class ServerProcess {
+  private readonly child: ChildProcess;
+  private readonly log: LogLine[] = [];
+  private readonly listeners: ((line: LogLine) => void)[] = [];
+  /** Exit code, or the signal that ended the process. */
+  readonly exit: Promise<number | NodeJS.Signals>;
+  /** What was told to the person who started it. */
+  stderr = '';
+
+  constructor(command: readonly [string, ...string[]], environment: Readonly<Record<string, string>> = {}) {
+    const [file, ...args] = command;
+    this.child = spawn(file, args, {
+      cwd: PROJECT_ROOT,
+      detached: true,
+      env: { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: '0', MODEL_DIR: TINY_BUNDLE, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.exit = once(this.child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+    this.child.stderr?.on('data', (chunk: Buffer) => {
+      this.stderr += chunk.toString();
+    });
+    if (this.child.stdout !== null) {
+      createInterface(this.child.stdout).on('line', (line) => {
+        if (line.startsWith('{')) {
+          const logged = JSON.parse(line) as LogLine;
+          this.log.push(logged);
+          this.listeners.forEach((listener) => {
+            listener(logged);
+          });
+        }
+      });
+    }
+  }
+
+  /** Process id of what was started: of npm for `npm start`. */
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  /** The first log line of an event; waits for it. */
+  async event(name: string): Promise<LogLine> {
+    const logged = this.log.find(({ event }) => event === name);
+    if (logged) {
+      return logged;
+    }
+    const heard = new Promise<LogLine>((resolve) => {
+      this.listeners.push((line) => {
+        if (line.event === name) {
+          resolve(line);
+        }
+      });
+    });
+    const ended = this.exit.then((code) => {
+      throw new Error(`The server ended with ${code} before it logged ${name}: ${this.stderr}`);
+    });
+    return Promise.race([heard, ended]);
+  }
+
+  async port(): Promise<number> {
+    return (await this.event('listening')).port ?? 0;
+  }
+
+  /** Whether any process of the group lives. */
+  get groupLives(): boolean {
+    try {
+      return process.kill(-this.pid, 0);
+    } catch {
+      return false;
+    }
+  }
+
+  /** Ends whatever a failed test has left. */
+  cleanUp(): void {
+    if (this.groupLives) {
+      process.kill(-this.pid, 'SIGKILL');
+    }
+  }
+}

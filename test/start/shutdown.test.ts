@@ -1,0 +1,81 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { photo } from '../photos';
+import { PROJECT_ROOT, ServerProcess } from './server-process';
+
+// npm, the compiler's look at the sources, and the start of an inference process on a busy machine.
+jest.setTimeout(60_000);
+
+let server: ServerProcess | undefined;
+
+beforeAll(() => {
+  execFileSync('npm', ['run', 'build'], { cwd: PROJECT_ROOT });
+});
+afterEach(() => {
+  server?.cleanUp();
+});
+
+/** A request whose body the server has begun to read. */
+async function requestInFlight(port: number, body: Buffer): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1');
+  const head = ['POST /caption HTTP/1.1', 'Host: a', 'Content-Type: image/jpeg', `Content-Length: ${body.length}`];
+  socket.write([...head, 'Expect: 100-continue', '', ''].join('\r\n'));
+  const [invitation] = (await once(socket, 'data')) as [Buffer];
+  expect(invitation.toString()).toMatch(/^HTTP\/1.1 100 /);
+  return socket;
+}
+
+async function readAll(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) {
+    chunks.push(chunk as Buffer);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+const TARGETS: [string, (server: ServerProcess) => Promise<number>][] = [
+  ['the server', async (started) => (await started.event('listening')).pid ?? 0],
+  ['npm start', (started) => Promise.resolve(started.pid)],
+  ['the whole process group', (started) => Promise.resolve(-started.pid)],
+];
+
+describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
+  test.each(TARGETS)(
+    'to %s: the request in flight is answered, npm exits 0, nothing is left',
+    async (_name, target) => {
+      server = new ServerProcess(['npm', 'start']);
+      await server.event('ready');
+      const body = await photo();
+      const socket = await requestInFlight(await server.port(), body);
+      process.kill(await target(server), signal);
+      await server.event('closing');
+      socket.write(body);
+      expect(await readAll(socket)).toMatch(/^HTTP\/1.1 200 [^]*"caption":/);
+      expect(await server.exit).toBe(0);
+      expect(server.groupLives).toBe(false);
+    },
+  );
+});
+
+test('a signal while the server is loading ends it with 0', async () => {
+  server = new ServerProcess(['node', 'dist/main.js']);
+  await server.event('listening');
+  process.kill(server.pid, 'SIGTERM');
+  expect(await server.exit).toBe(0);
+  expect(server.groupLives).toBe(false);
+});
+
+test('connections that are open and ask nothing do not hold the end up', async () => {
+  server = new ServerProcess(['node', 'dist/main.js']);
+  await server.event('ready');
+  const port = await server.port();
+  const silent = connect(port, '127.0.0.1');
+  await once(silent, 'connect');
+  const keptAlive = connect(port, '127.0.0.1');
+  keptAlive.write('GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n');
+  await once(keptAlive, 'data');
+  process.kill(server.pid, 'SIGTERM');
+  expect(await server.exit).toBe(0);
+  // Less than the 20 s after which the server would have cut them.
+}, 15_000);
