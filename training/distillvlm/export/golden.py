@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.export.fixture import FIXTURE, write_fixture
 from distillvlm.export.golden_pictures import golden_pictures
 from distillvlm.export.runtime import BundlePredictor, EncodedPhotos
+
+Case = dict[str, object]
 
 GOLDEN = Path(__file__).parents[3] / "test" / "golden"
 
@@ -70,7 +71,7 @@ def write_golden(bundle: Path, target: Path) -> None:
     _write(target / "predictions.json", [_predictions(predictor, name, pictures[name]) for name in PREDICTED])
 
 
-def _pixel_case(name: str, content: bytes) -> dict[str, object]:
+def _pixel_case(name: str, content: bytes) -> Case:
     height, width = upright_size(content)
     return {
         "image": name,
@@ -80,15 +81,17 @@ def _pixel_case(name: str, content: bytes) -> dict[str, object]:
     }
 
 
-def _token_cases(tokenizer: Tokenizer) -> dict[str, object]:
+def _token_cases(tokenizer: Tokenizer) -> dict[str, list[Case]]:
     """`encode`: ids with [CLS] and [SEP]. `decode`: ids of captions, without them."""
-    encoded = [{"text": text, "ids": [tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id]} for text in TEXTS]
+    encoded: list[Case] = [
+        {"text": text, "ids": [tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id]} for text in TEXTS
+    ]
     sentences = ("a man's dog", "two dogs, running", "a red-blue ball (small)!", "street 12", "5 % off : a . b")
-    ids = [tokenizer.encode(sentence) for sentence in sentences]
-    return {"encode": encoded, "decode": [{"ids": row, "text": tokenizer.decode(row)} for row in ids]}
+    decoded: list[Case] = [{"ids": ids, "text": tokenizer.decode(ids)} for ids in map(tokenizer.encode, sentences)]
+    return {"encode": encoded, "decode": decoded}
 
 
-def _predictions(predictor: BundlePredictor, name: str, content: bytes) -> dict[str, object]:
+def _predictions(predictor: BundlePredictor, name: str, content: bytes) -> Case:
     pixels = load_pixels(content, predictor.image_size)
     photo = predictor.encode(pixels[None])
     return {
@@ -100,16 +103,14 @@ def _predictions(predictor: BundlePredictor, name: str, content: bytes) -> dict[
     }
 
 
-def _captions(predictor: BundlePredictor, photo: EncodedPhotos, num_beams: int) -> dict[str, object]:
+def _captions(predictor: BundlePredictor, photo: EncodedPhotos, num_beams: int) -> Case:
     """All beams of one search."""
-    captions = []
-    for caption in predictor.captions(photo, num_beams, num_captions=num_beams)[0]:
-        fields = asdict(caption)
-        captions.append({**fields, "attention": _rounded(caption.attention)})
+    found = predictor.captions(photo, num_beams, num_captions=num_beams)[0]
+    captions = [{**asdict(caption), "attention": _rounded(caption.attention)} for caption in found]
     return {"num_beams": num_beams, "captions": captions}
 
 
-def _answers(predictor: BundlePredictor, photo: EncodedPhotos, question: str) -> dict[str, object]:
+def _answers(predictor: BundlePredictor, photo: EncodedPhotos, question: str) -> Case:
     return {
         "question": question,
         "logits": _rounded(predictor.answer_logits(photo, [[question]])[0]),
@@ -127,16 +128,16 @@ def _base64(pixels: np.ndarray) -> str:
     return base64.b64encode(pixels.tobytes()).decode("ascii")
 
 
-def _write(path: Path, content: list[dict[str, object]] | Mapping[str, object]) -> None:
+def _write(path: Path, content: list[Case] | dict[str, list[Case]]) -> None:
     """JSON with one line for each case, so that a change shows as the case that it concerns."""
 
-    def rows(cases: list[object]) -> str:
-        return "[\n" + ",\n".join(json.dumps(case, ensure_ascii=True) for case in cases) + "\n]"
+    def rows(cases: list[Case]) -> str:
+        return "[\n" + ",\n".join(map(json.dumps, cases)) + "\n]"
 
     if isinstance(content, list):
-        text = rows([*content])
+        text = rows(content)
     else:
-        text = "{\n" + ",\n".join(f"{json.dumps(key)}: {rows(value)}" for key, value in content.items()) + "\n}"
+        text = "{\n" + ",\n".join(f"{json.dumps(key)}: {rows(cases)}" for key, cases in content.items()) + "\n}"
     path.write_text(text + "\n", encoding="utf-8")
 
 

@@ -100,7 +100,7 @@ class BundlePredictor:
         outputs = ("tokens", "log_probabilities", "attention")
         found = self._run("caption", outputs, {**photos.prefix, **scalars})
         return [
-            [self._caption(*caption) for caption in zip(*photo, strict=True)]
+            [self.read_caption(*caption) for caption in zip(*photo, strict=True)]
             for photo in zip(*(found[name] for name in outputs), strict=True)
         ]
 
@@ -136,9 +136,10 @@ class BundlePredictor:
             raise ValueError(f"Expected a question of at most {limit} tokens but received {len(ids)}")
         return ids
 
-    def _caption(
-        self, tokens_T: np.ndarray, log_probabilities_T: np.ndarray, attention_TR: np.ndarray
+    def read_caption(
+        self, tokens_T: np.ndarray, log_probabilities_T: np.ndarray, attention_T: np.ndarray
     ) -> GeneratedCaption:
+        """One padded row of what a search gives."""
         length = int((tokens_T != self.tokenizer.pad_id).sum())
         total = float(log_probabilities_T[:length].sum(dtype=np.float64))
         return GeneratedCaption(
@@ -147,7 +148,7 @@ class BundlePredictor:
             log_probabilities=log_probabilities_T[:length].tolist(),
             log_probability=total,
             score=float(np.exp(total / length)),
-            attention=attention_TR[:length],
+            attention=attention_T[:length],
         )
 
     def _ranked(self, logits_A: np.ndarray, top_k: int) -> list[RankedAnswer]:

@@ -1,0 +1,166 @@
+"""Whether a bundle says what its PyTorch modules say, and the same alone as in a batch."""
+
+# Shapes: B photos, K beams, T steps run, Q questions, A answers.
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from distillvlm.export.graphs import REGION_OUTPUTS
+from distillvlm.export.runtime import BundlePredictor, GeneratedCaption
+from distillvlm.export.storage import round_to_fp16
+from distillvlm.modeling.detector.detector import Detector
+from distillvlm.modeling.generation import beam_search
+from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
+
+TOLERANCE = 1e-4  # of logits and log-probabilities in fp32
+
+
+@dataclass
+class Comparison:
+    """Of one run with another. Differences are the largest absolute ones.
+
+    regions, captions, answers: how many are identical: a photo's labels, attributes and tags; a caption's tokens; a
+        question's best answer.
+    features, log_probabilities, logits: differences, of the first where a photo's regions are identical, of the
+        others where its regions and its captions are.
+    """
+
+    photos: int = 0
+    questions: int = 0
+    regions: int = 0
+    captions: int = 0
+    answers: int = 0
+    features: float = 0.0
+    log_probabilities: float = 0.0
+    logits: float = 0.0
+
+    @property
+    def identical(self) -> bool:
+        return self.captions == self.photos and self.answers == self.questions
+
+    @property
+    def within_tolerance(self) -> bool:
+        return max(self.log_probabilities, self.logits) <= TOLERANCE
+
+    def add(self, one: PhotoOutputs, other: PhotoOutputs) -> None:
+        """Counts one photo."""
+        self.photos += 1
+        self.questions += len(one.logits)
+        same_regions = all(np.array_equal(one.regions[n], other.regions[n]) for n in ("labels", "attributes", "tags"))
+        same_caption = one.caption.tokens == other.caption.tokens
+        self.regions += same_regions
+        self.captions += same_caption
+        self.answers += int((one.logits.argmax(-1) == other.logits.argmax(-1)).sum())
+        if not same_regions:
+            return
+        self.features = max(self.features, _difference(one.regions["features"], other.regions["features"]))
+        self.logits = max(self.logits, _difference(one.logits, other.logits))
+        if same_caption:
+            pair = np.array(one.caption.log_probabilities), np.array(other.caption.log_probabilities)
+            self.log_probabilities = max(self.log_probabilities, _difference(*pair))
+
+    def __str__(self) -> str:
+        return (
+            f"identical: regions {self.regions}/{self.photos}, captions {self.captions}/{self.photos}, "
+            f"answers {self.answers}/{self.questions}; largest difference: features {self.features:.1e}, "
+            f"log-probabilities {self.log_probabilities:.1e}, logits {self.logits:.1e}"
+        )
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """pytorch: the bundle against its modules, weights rounded as stored. batch: photos alone against mixed batches."""
+
+    pytorch: Comparison
+    batch: Comparison
+
+    @property
+    def passed(self) -> bool:
+        return all(part.identical and part.within_tolerance for part in (self.pytorch, self.batch))
+
+    def as_dict(self) -> dict[str, dict[str, float]]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        verdict = "passed" if self.passed else "FAILED"
+        return f"PyTorch and bundle: {self.pytorch}\nAlone and in a batch: {self.batch}\nParity {verdict}"
+
+
+@dataclass(frozen=True)
+class PhotoOutputs:
+    """regions: fields of `Regions` without the batch axis. logits: [Q, A] of the photo's questions."""
+
+    regions: dict[str, np.ndarray]
+    caption: GeneratedCaption
+    logits: np.ndarray
+
+
+def check_parity(
+    bundle: Path,
+    detector: Detector,
+    model: VisionLanguageModel,
+    photos: np.ndarray,
+    questions: Sequence[Sequence[str]],
+    batch_size: int = 8,
+) -> ParityReport:
+    """Compares a bundle with the modules that it was written from, and with itself at batch 1.
+
+    photos: uint8 [N, height, width, 3]. questions: those of each photo.
+    """
+    predictor = BundlePredictor(bundle)
+    reference = _Modules(round_to_fp16(detector), round_to_fp16(model), predictor)
+    report = ParityReport(Comparison(), Comparison())
+    for start in range(0, len(photos), batch_size):
+        part = slice(start, start + batch_size)
+        in_batch = list(_bundle_outputs(predictor, photos[part], questions[part]))
+        for index, output in enumerate(in_batch, start):
+            alone = slice(index, index + 1)
+            report.batch.add(output, *_bundle_outputs(predictor, photos[alone], questions[alone]))
+            report.pytorch.add(output, reference.outputs(photos[alone], questions[index]))
+    return report
+
+
+def _bundle_outputs(
+    predictor: BundlePredictor, pixels_BHW3: np.ndarray, questions: Sequence[Sequence[str]]
+) -> Iterator[PhotoOutputs]:
+    photos = predictor.encode(pixels_BHW3)
+    captions = predictor.captions(photos)
+    ends = np.cumsum([len(of_photo) for of_photo in questions])
+    logits = np.split(predictor.answer_logits(photos, questions), ends[:-1])
+    for index, caption in enumerate(captions):
+        yield PhotoOutputs({name: values[index] for name, values in photos.regions.items()}, caption[0], logits[index])
+
+
+class _Modules:
+    """The PyTorch side; it borrows the bundle's tokenizer, settings and reading of captions."""
+
+    def __init__(self, detector: Detector, model: VisionLanguageModel, predictor: BundlePredictor) -> None:
+        self.detector = detector
+        self.model = model
+        self.predictor = predictor
+
+    @torch.no_grad()
+    def outputs(self, pixels_1HW3: np.ndarray, questions: Sequence[str]) -> PhotoOutputs:
+        regions = self.detector(torch.from_numpy(pixels_1HW3))
+        prefix = self.model.encode_prefix(regions)
+        decoding = self.predictor.manifest["decoding"]
+        found = beam_search(
+            self.model, prefix, decoding["num_beams"], decoding["max_tokens"], decoding["length_penalty"]
+        )
+        best = (values[0, 0].numpy() for values in (found.tokens, found.log_probabilities, found.attention))
+        arrays = {name: getattr(regions, name)[0].numpy() for name in REGION_OUTPUTS}
+        logits = [self._logits(prefix, self.predictor.question_ids(question)) for question in questions]
+        return PhotoOutputs(arrays, self.predictor.read_caption(*best), np.stack(logits))
+
+    def _logits(self, prefix: Prefix, ids: list[int]) -> np.ndarray:
+        states = self.model.encode_questions(prefix, torch.tensor([[ids]]))
+        return self.model.answer_logits(self.model.pool(states))[0, 0].numpy()
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).max(initial=0.0))
