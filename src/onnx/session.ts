@@ -6,7 +6,7 @@ import type { ElementType, Tensor, TensorOf } from './tensor';
 export interface SessionOptions {
   /** Threads inside one run of a graph, at least 1. */
   readonly threads: number;
-  /** onnxruntime's execution providers, most wanted first; one that is not there is an error. */
+  /** onnxruntime's execution providers, most wanted first; one whose libraries are missing is an error. */
   readonly executionProviders: readonly string[];
 }
 
