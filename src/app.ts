@@ -1,13 +1,13 @@
 import path from 'node:path';
 import { PROJECT_ROOT, type Settings } from './config';
 import { createApp } from './http/express-app';
-import { modelId, type ServedModel } from './http/model';
+import { modelId } from './http/model';
 import { ApiDocument } from './http/openapi';
 import { HttpServer } from './http/server';
 import { createInferenceService } from './inference/create-service';
 import type { Logger } from './logger';
 import { Bundle } from './onnx/bundle';
-import type { Manifest } from './onnx/manifest';
+import { readModelFacts } from './vision-language/facts';
 
 /** All that ending may take: what a container's supervisor allows, less a margin, before it kills. */
 const CLOSE_MS = 20_000;
@@ -29,8 +29,9 @@ export interface RunningApp {
  * @throws BundleError when a file of the bundle is missing or changed, or the system's error when it cannot listen
  */
 export async function startApp(settings: Settings, logger: Logger): Promise<RunningApp> {
-  const { manifest } = await Bundle.open(settings.modelDir);
-  const model = servedModel(manifest);
+  // Every inference process verifies the bundle too; here a bad one is refused before anybody is answered.
+  await Bundle.open(settings.modelDir);
+  const model = await readModelFacts(settings.modelDir);
   const service = createInferenceService({
     bundle: settings.modelDir,
     processes: settings.inferenceProcesses,
@@ -66,17 +67,5 @@ export async function startApp(settings: Settings, logger: Logger): Promise<Runn
       await server.close(CLOSE_MS - CLOSE_INFERENCE_MS);
       await service.close(CLOSE_INFERENCE_MS);
     },
-  };
-}
-
-function servedModel({ name, version, limits, decoding, scores }: Manifest): ServedModel {
-  const { num_beams, num_captions, max_tokens, top_k } = decoding;
-  return {
-    name,
-    version,
-    tasks: ['caption', 'vqa'],
-    questionTokens: limits.question_tokens,
-    defaults: { numBeams: num_beams, numCaptions: num_captions, maxTokens: max_tokens, topK: top_k },
-    scores,
   };
 }

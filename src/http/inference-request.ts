@@ -1,15 +1,13 @@
 import type { Request, Response } from 'express';
 import { ServiceError } from '../errors';
 import type { PhotoJob } from '../inference/service';
+import type { ModelFacts } from '../vision-language/facts';
 import type { DecodingOptions } from '../vision-language/results';
 import { type Body, readBody } from './body';
 import type { ApiDocument } from './openapi';
 import { unknownField, violation } from './violation';
 
 export type Task = PhotoJob['task'];
-
-/** The numbers that a bundle gives to options which a request leaves out. */
-export type DecodingDefaults = Pick<DecodingOptions, 'numBeams' | 'numCaptions' | 'maxTokens' | 'topK'>;
 
 /** What a request asks for, however it was sent. */
 export interface InferenceRequest {
@@ -19,7 +17,11 @@ export interface InferenceRequest {
   readonly model: string | undefined;
   /** The answer is a list even if it has one entry. */
   readonly plural: boolean;
-  options(defaults: DecodingDefaults): DecodingOptions;
+  /**
+   * What the request leaves open is as the model has it.
+   * @throws ServiceError `limit_exceeded` where it asks more than the model allows
+   */
+  optionsFor(model: ModelFacts): DecodingOptions;
 }
 
 /** Fields that have passed the schema; `image` and `question` are lists in forms. */
@@ -71,7 +73,7 @@ export async function readInferenceRequest(
     questions: listOf(fields.questions ?? fields.question),
     model: fields.model,
     plural: isPlural(fields.image, fields.images) || isPlural(fields.question, fields.questions),
-    options: (defaults) => decodingOptions(fields, defaults),
+    optionsFor: (model) => decodingOptions(fields, model),
   };
 }
 
@@ -124,21 +126,29 @@ function decodeBase64(text: string): Uint8Array | undefined {
   return /^[\w+/-]+={0,2}$/.test(base64) ? Buffer.from(base64, 'base64') : undefined;
 }
 
-function decodingOptions(fields: Fields, defaults: DecodingDefaults): DecodingOptions {
+function decodingOptions(fields: Fields, { defaults, limits }: ModelFacts): DecodingOptions {
   const numBeams = fields.num_beams ?? defaults.numBeams;
-  const numCaptions = fields.num_captions ?? Math.min(defaults.numCaptions, numBeams);
-  if (numCaptions > numBeams) {
-    const detail = `num_captions is ${numCaptions}, and may be as large as num_beams, ${numBeams}, at most.`;
-    throw new ServiceError('limit_exceeded', detail);
-  }
-  return {
+  const options = {
     numBeams,
-    numCaptions,
+    numCaptions: fields.num_captions ?? Math.min(defaults.numCaptions, numBeams),
     maxTokens: fields.max_tokens ?? defaults.maxTokens,
     topK: fields.top_k ?? defaults.topK,
-    regions: fields.regions ?? false,
-    explain: fields.explain ?? false,
+    regions: fields.regions ?? defaults.regions,
+    explain: fields.explain ?? defaults.explain,
   };
+  const longest = Math.max(0, ...listOf(fields.questions ?? fields.question).map((text) => Array.from(text).length));
+  atMost('num_beams', numBeams, limits.numBeams);
+  atMost('num_captions', options.numCaptions, numBeams);
+  atMost('max_tokens', options.maxTokens, limits.maxTokens);
+  atMost('top_k', options.topK, limits.topK);
+  atMost('The number of characters of a question', longest, limits.questionCharacters);
+  return options;
+}
+
+function atMost(name: string, value: number, limit: number): void {
+  if (value > limit) {
+    throw new ServiceError('limit_exceeded', `${name} is ${value}, and may be ${limit} at most in this request.`);
+  }
 }
 
 function isPlural(singular: string | readonly string[] | undefined, plural: readonly string[] | undefined): boolean {

@@ -4,15 +4,14 @@ import type { InferenceService, JobResult, PhotoJob } from '../inference/service
 import type { DecodingOptions } from '../vision-language/results';
 import { readInferenceRequest } from './inference-request';
 import type { Metrics } from './metrics';
-import { findModel, modelId, type ServedModel } from './model';
+import { findModel, modelId, type ServedModels } from './model';
 import type { ApiDocument } from './openapi';
 import { answerEntries, captionEntries, type Entry, type Outcome, responseBody } from './responses';
 
 export interface InferenceContext {
   readonly document: ApiDocument;
   readonly service: InferenceService;
-  /** The first answers when a request names none. */
-  readonly models: readonly [ServedModel, ...ServedModel[]];
+  readonly models: ServedModels;
   readonly metrics: Metrics;
   readonly requestTimeoutMs: number;
   /** Aborted when the server takes no more requests and finishes those that it has. */
@@ -55,7 +54,7 @@ export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, bo
     refuseWhenClosing(context.closing);
     const asked = await readInferenceRequest(border.task, context.document, request, response);
     const model = findModel(context.models, asked.model);
-    const options = asked.options(model.defaults);
+    const options = asked.optionsFor(model);
     const jobs = asked.photos.map((image) => border.toJob(image, asked.questions, options));
     const photos = await runAll(context, jobs, response);
     response.json(responseBody(modelId(model), border.toEntries(photos, asked.questions), asked.plural));

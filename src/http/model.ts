@@ -1,19 +1,10 @@
 import { ServiceError } from '../errors';
-import type { DecodingDefaults, Task } from './inference-request';
+import type { ModelFacts } from '../vision-language/facts';
 
-/** A bundle as clients see it. */
-export interface ServedModel {
-  readonly name: string;
-  readonly version: string;
-  readonly tasks: readonly Task[];
-  /** WordPieces of a question. */
-  readonly questionTokens: number;
-  readonly defaults: DecodingDefaults;
-  /** What `score` means, in the manifest's own words and names. */
-  readonly scores: object;
-}
+/** The bundles that are served; the first answers when a request names none. */
+export type ServedModels = readonly [ModelFacts, ...ModelFacts[]];
 
-export function modelId({ name, version }: ServedModel): string {
+export function modelId({ name, version }: ModelFacts): string {
   return `${name}@${version}`;
 }
 
@@ -21,7 +12,7 @@ export function modelId({ name, version }: ServedModel): string {
  * The model that a request names, as `name` or `name@version`; the first when it names none.
  * @throws ServiceError `model_not_found`
  */
-export function findModel(models: readonly [ServedModel, ...ServedModel[]], asked: string | undefined): ServedModel {
+export function findModel(models: ServedModels, asked: string | undefined): ModelFacts {
   const found = asked === undefined ? models[0] : models.find((model) => [model.name, modelId(model)].includes(asked));
   if (found === undefined) {
     throw new ServiceError('model_not_found', `These models are served: ${models.map(modelId).join(', ')}.`);
@@ -30,15 +21,26 @@ export function findModel(models: readonly [ServedModel, ...ServedModel[]], aske
 }
 
 /** As `GET /models` shows it. */
-export function describeModel(model: ServedModel): object {
-  const { numBeams, numCaptions, maxTokens, topK } = model.defaults;
+export function describeModel(model: ModelFacts): object {
+  const { name, version, defaults, limits, scores } = model;
   return {
     id: modelId(model),
-    name: model.name,
-    version: model.version,
-    tasks: model.tasks,
-    limits: { question_tokens: model.questionTokens },
-    defaults: { num_beams: numBeams, num_captions: numCaptions, max_tokens: maxTokens, top_k: topK },
-    scores: model.scores,
+    name,
+    version,
+    tasks: ['caption', 'vqa'],
+    limits: {
+      num_beams: limits.numBeams,
+      max_tokens: limits.maxTokens,
+      top_k: limits.topK,
+      question_characters: limits.questionCharacters,
+      question_tokens: limits.questionTokens,
+    },
+    defaults: {
+      num_beams: defaults.numBeams,
+      num_captions: defaults.numCaptions,
+      max_tokens: defaults.maxTokens,
+      top_k: defaults.topK,
+    },
+    scores,
   };
 }

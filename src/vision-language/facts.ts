@@ -10,9 +10,9 @@ export interface ModelFacts {
   readonly version: string;
   /** Options of a request that names none. */
   readonly defaults: DecodingOptions;
-  readonly limits: {
-    /** Beams of a search. */
-    readonly numBeams: number;
+  /** The most that a request may ask. */
+  readonly limits: Pick<DecodingOptions, 'numBeams' | 'maxTokens' | 'topK'> & {
+    readonly questionCharacters: number;
     /** Word pieces of a question, its two special tokens included. */
     readonly questionTokens: number;
   };
@@ -34,7 +34,13 @@ export async function readModelFacts(bundle: string): Promise<ModelFacts> {
       regions: false,
       explain: false,
     },
-    limits: { numBeams: limits.num_beams, questionTokens: limits.question_tokens },
+    limits: {
+      numBeams: limits.num_beams,
+      maxTokens: limits.max_tokens,
+      topK: limits.top_k,
+      questionCharacters: limits.question_characters,
+      questionTokens: limits.question_tokens,
+    },
     scores,
   };
 }

@@ -36,9 +36,9 @@ test('the models are listed with their limits and defaults', async () => {
         name: 'photos',
         version: '1.0.0',
         tasks: ['caption', 'vqa'],
-        limits: { question_tokens: 64 },
-        defaults: { num_beams: 5, num_captions: 1, max_tokens: 20, top_k: 5 },
-        scores: { caption: 'the geometric mean of the tokens’ probabilities' },
+        limits: { num_beams: 7, max_tokens: 19, top_k: 19, question_characters: 255, question_tokens: 66 },
+        defaults: { num_beams: 5, num_captions: 1, max_tokens: 18, top_k: 4 },
+        scores: { caption: { meaning: 'geometric_mean_of_token_probabilities' } },
       },
     ],
   });

@@ -15,7 +15,7 @@ beforeEach(() => {
   server.service.jobs.length = 0;
 });
 
-const DEFAULTS = { numBeams: 5, numCaptions: 1, maxTokens: 20, topK: 5, regions: false, explain: false };
+const DEFAULTS = { numBeams: 5, numCaptions: 1, maxTokens: 18, topK: 4, regions: false, explain: false };
 
 describe('a caption arrives in every form', () => {
   const RAW = { 'Content-Type': 'image/jpeg' };
@@ -43,7 +43,7 @@ describe('a caption arrives in every form', () => {
       type: 'application/json',
       body: {
         model: 'photos@1.0.0',
-        caption: 'caption 0 of 3 beams and 20 tokens',
+        caption: 'caption 0 of 3 beams and 18 tokens',
         score: 0.5,
         log_probability: -1,
         width: 12,
@@ -63,7 +63,7 @@ describe('captions', () => {
     const { body } = await server.post('/caption', form(['image', jpeg]));
     expect(body).toEqual({
       model: 'photos@1.0.0',
-      caption: 'caption 0 of 5 beams and 20 tokens',
+      caption: 'caption 0 of 5 beams and 18 tokens',
       score: 0.5,
       log_probability: -1,
       width: 12,
@@ -76,8 +76,8 @@ describe('captions', () => {
     expect(body).toMatchObject({
       log_probability: -1,
       alternatives: [
-        { caption: 'caption 1 of 5 beams and 20 tokens', score: 0.5, log_probability: -2 },
-        { caption: 'caption 2 of 5 beams and 20 tokens', score: 0.5, log_probability: -3 },
+        { caption: 'caption 1 of 5 beams and 18 tokens', score: 0.5, log_probability: -2 },
+        { caption: 'caption 2 of 5 beams and 18 tokens', score: 0.5, log_probability: -3 },
       ],
     });
   });

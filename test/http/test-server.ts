@@ -1,18 +1,19 @@
 import path from 'node:path';
+import type { Express } from 'express';
 import { pino } from 'pino';
 import { type AppOptions, createApp } from '../../src/http/express-app';
-import type { ServedModel } from '../../src/http/model';
+import type { ModelFacts } from '../../src/vision-language/facts';
 import { ApiDocument } from '../../src/http/openapi';
 import { HttpServer } from '../../src/http/server';
 import { FakeService } from './fake-service';
 
-export const MODEL: ServedModel = {
+const MODEL: ModelFacts = {
   name: 'photos',
   version: '1.0.0',
-  tasks: ['caption', 'vqa'],
-  questionTokens: 64,
-  defaults: { numBeams: 5, numCaptions: 1, maxTokens: 20, topK: 5 },
-  scores: { caption: 'the geometric mean of the tokens’ probabilities' },
+  // One less than what openapi.yaml allows, so that a test sees which limit it meets.
+  limits: { numBeams: 7, maxTokens: 19, topK: 19, questionCharacters: 255, questionTokens: 66 },
+  defaults: { numBeams: 5, numCaptions: 1, maxTokens: 18, topK: 4, regions: false, explain: false },
+  scores: { caption: { meaning: 'geometric_mean_of_token_probabilities' } },
 };
 
 export const DOCUMENT = new ApiDocument(path.join(__dirname, '../../openapi.yaml'));
@@ -33,14 +34,17 @@ export class TestServer {
 
   private constructor(
     readonly service: FakeService,
-    private readonly options: Partial<AppOptions>,
-  ) {}
+    options: Partial<AppOptions>,
+  ) {
+    this.app = createApp(this.appOptions(options));
+  }
 
+  readonly app: Express;
   private server: HttpServer | undefined;
 
   static async start(options: Partial<AppOptions> = {}): Promise<TestServer> {
     const test = new TestServer(new FakeService(), options);
-    test.server = await HttpServer.listen(createApp(test.appOptions()), '127.0.0.1', 0);
+    test.server = await HttpServer.listen(test.app, '127.0.0.1', 0);
     return test;
   }
 
@@ -76,7 +80,7 @@ export class TestServer {
     await this.server?.close(1_000);
   }
 
-  private appOptions(): AppOptions {
+  private appOptions(options: Partial<AppOptions>): AppOptions {
     return {
       service: this.service,
       models: [MODEL],
@@ -85,7 +89,7 @@ export class TestServer {
       requestTimeoutMs: 30_000,
       validateResponses: true,
       closing: this.closing.signal,
-      ...this.options,
+      ...options,
     };
   }
 }

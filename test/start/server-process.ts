@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 
-export const PROJECT_ROOT = path.join(__dirname, '../..');
+const PROJECT_ROOT = path.join(__dirname, '../..');
 export const TINY_BUNDLE = path.join(PROJECT_ROOT, 'test/fixtures/bundle-tiny');
 
 interface LogLine {

@@ -1,17 +1,13 @@
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { photo } from '../photos';
-import { PROJECT_ROOT, ServerProcess } from './server-process';
+import { ServerProcess } from './server-process';
 
 // npm, the compiler's look at the sources, and the start of an inference process on a busy machine.
 jest.setTimeout(60_000);
 
 let server: ServerProcess | undefined;
 
-beforeAll(() => {
-  execFileSync('npm', ['run', 'build'], { cwd: PROJECT_ROOT });
-});
 afterEach(() => {
   server?.cleanUp();
 });

@@ -1,0 +1,87 @@
+import { ServiceError } from '../../src/errors';
+import { untilAborted } from '../http/fake-service';
+import { type Answer, DOCUMENT, form, TestServer } from '../http/test-server';
+import { photo } from '../photos';
+
+let server: TestServer;
+let jpeg: Buffer;
+
+beforeEach(async () => {
+  jpeg = await photo();
+  server = await TestServer.start({ requestTimeoutMs: 200 });
+});
+afterEach(() => server.close());
+
+type Send = () => Promise<Answer>;
+
+/** A request for each status that an inference route may answer with. */
+function inferenceCircumstances(path: string, fields: readonly (readonly [string, string])[]): [string, Send][] {
+  const send = (image: Uint8Array = jpeg, ...others: (readonly [string, string])[]) =>
+    server.post(path, form(['image', image], ...fields, ...others));
+  return [
+    ['200', send],
+    ['400', () => send(jpeg, ['unknown', ''])],
+    ['404', () => send(jpeg, ['model', 'none'])],
+    ['413', () => send(Buffer.alloc(20_000_001))],
+    ['415', () => send(Buffer.from('text'))],
+    ['422', () => send(Buffer.alloc(0))],
+    [
+      '500',
+      () => {
+        server.service.before = () => Promise.reject(new Error('a bug'));
+        return send();
+      },
+    ],
+    [
+      '503',
+      () => {
+        server.service.before = () => Promise.reject(new ServiceError('overloaded', 'The queue is full.'));
+        return send();
+      },
+    ],
+    [
+      '504',
+      () => {
+        server.service.before = untilAborted;
+        return send();
+      },
+    ],
+  ];
+}
+
+const CIRCUMSTANCES = new Map<string, Send>([
+  ...inferenceCircumstances('/caption', []).map(([status, send]) => [`post /caption ${status}`, send] as const),
+  ...inferenceCircumstances('/vqa', [['question', 'why?']]).map(
+    ([status, send]) => [`post /vqa ${status}`, send] as const,
+  ),
+  ['get /models 200', () => server.get('/models')],
+  ['get /health/live 200', () => server.get('/health/live')],
+  ['get /health/ready 200', () => server.get('/health/ready')],
+  [
+    'get /health/ready 503',
+    () => {
+      server.service.state = 'starting';
+      return server.get('/health/ready');
+    },
+  ],
+  ['get /metrics 200', () => server.get('/metrics')],
+  ['get /openapi.yaml 200', () => server.get('/openapi.yaml')],
+  ['get /docs 200', () => server.get('/docs')],
+]);
+
+const documented = Object.entries(DOCUMENT.content.paths).flatMap(([path, operations]) =>
+  Object.entries(operations).flatMap(([method, { responses }]) =>
+    Object.keys(responses).map((status) => `${method} ${path} ${status}`),
+  ),
+);
+
+test.each(documented)('%s happens, and is as documented', async (circumstance) => {
+  const [method = '', path = '', status] = circumstance.split(' ');
+  const answer = await CIRCUMSTANCES.get(circumstance)?.();
+  expect(answer?.status).toBe(Number(status));
+  expect(DOCUMENT.checkResponse(path, method, Number(status), answer?.type ?? '', answer?.body)).toBeUndefined();
+});
+
+test('no circumstance is left undocumented', () => {
+  expect([...CIRCUMSTANCES.keys()].toSorted()).toEqual(documented.toSorted());
+});
