@@ -87,5 +87,9 @@ export default defineConfig(
       globals: { module: 'writable', require: 'readonly', process: 'readonly' },
     },
   },
+  {
+    files: ['.ci/*.mjs'],
+    languageOptions: { globals: { process: false, console: false, fetch: false, FormData: false, Blob: false } },
+  },
   prettier,
 );

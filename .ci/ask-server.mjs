@@ -1,0 +1,58 @@
+// Starts `npm start` with a bundle, asks for a caption and an answer, and ends it as a process manager would.
+// usage: node .ci/ask-server.mjs <bundle>
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import sharp from 'sharp';
+
+const bundle = path.resolve(process.argv[2]);
+const server = spawn('npm', ['start'], {
+  env: { ...process.env, MODEL_DIR: bundle, HOST: '127.0.0.1', PORT: '0' },
+  stdio: ['ignore', 'pipe', 'inherit'],
+});
+const ended = once(server, 'exit').then(([code]) => code);
+
+let exitCode = 1;
+try {
+  const url = `http://127.0.0.1:${await portOf(server)}`;
+  const photo = await sharp({ create: { width: 320, height: 240, channels: 3, background: 'teal' } })
+    .jpeg()
+    .toBuffer();
+  await ask(`${url}/caption`, photo, [], ({ caption }) => caption);
+  await ask(`${url}/vqa`, photo, ['what color is it?'], ({ answers }) => answers?.[0].answer);
+  exitCode = 0;
+} catch (error) {
+  console.error(error);
+} finally {
+  server.kill('SIGTERM');
+}
+const code = await ended;
+process.exit(code === 0 ? exitCode : 1);
+
+/** Waits until the server has logged that it is ready, and returns where it listens. */
+async function portOf({ stdout }) {
+  let port;
+  for await (const line of createInterface(stdout)) {
+    const logged = line.startsWith('{') ? JSON.parse(line) : {};
+    port ??= logged.port;
+    if (logged.event === 'ready') {
+      stdout.resume();
+      return port;
+    }
+  }
+  throw new Error('The server ended before it was ready');
+}
+
+async function ask(url, photo, questions, answerOf) {
+  const form = new FormData();
+  form.append('image', new Blob([photo]), 'photo.jpg');
+  questions.forEach((question) => form.append('question', question));
+  const response = await fetch(url, { method: 'POST', body: form });
+  const body = await response.json();
+  const answer = answerOf(body);
+  if (!response.ok || !answer) {
+    throw new Error(`${url} answered ${response.status}: ${JSON.stringify(body)}`);
+  }
+  console.log(`${url}: ${answer}`);
+}
