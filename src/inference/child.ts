@@ -60,10 +60,11 @@ function toOutcome(result: CaptionResult | AnswerResult | Ended): Outcome {
   return { error: { code, detail } };
 }
 
+/** A message that cannot be sent is not missed: the parent is gone, and this process ends too. */
 function send(message: MessageToParent): void {
-  process.send?.(message);
+  process.send?.(message, undefined, undefined, ignore);
 }
 
 function ignore(): void {
-  // Installing any handler keeps the signal from ending the process.
+  // As a handler of a signal, it keeps the signal from ending the process.
 }

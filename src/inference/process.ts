@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { BundleError } from '../onnx/manifest';
 import type { SessionOptions } from '../onnx/session';
 import type { Batch, MessageToChild, MessageToParent, Outcome } from './messages';
 
@@ -50,10 +51,14 @@ export class InferenceProcess {
     return this.currentStatus;
   }
 
-  /** @throws Error with the reason when the bundle cannot be served; ProcessDied */
+  /** @throws BundleError when the bundle cannot be served; ProcessDied */
   async load(): Promise<void> {
     const { bundle, session } = this.options;
-    await this.ask({ type: 'load', bundle, session });
+    const reply = await this.ask({ type: 'load', bundle, session });
+    if (reply.type === 'failed') {
+      throw new BundleError(reply.reason);
+    }
+    this.currentStatus = 'free';
   }
 
   /**
@@ -63,7 +68,11 @@ export class InferenceProcess {
   async run(batch: Batch): Promise<readonly Outcome[]> {
     this.currentStatus = 'busy';
     const reply = await this.ask({ type: 'run', batch });
-    return reply.type === 'outcomes' ? reply.outcomes : [];
+    this.currentStatus = 'free';
+    if (reply.type !== 'outcomes') {
+      throw new Error(reply.type === 'failed' ? reply.reason : `Expected outcomes but received ${reply.type}`);
+    }
+    return reply.outcomes;
   }
 
   /** Drops one photo of the running batch before its next stage. */
@@ -82,16 +91,11 @@ export class InferenceProcess {
     this.child.kill('SIGKILL');
   }
 
-  private async ask(message: MessageToChild): Promise<MessageToParent> {
-    const reply = await new Promise<MessageToParent>((resolve, reject) => {
+  private ask(message: MessageToChild): Promise<MessageToParent> {
+    return new Promise((resolve, reject) => {
       this.waiting = { resolve, reject };
       this.tell(message);
     });
-    this.currentStatus = 'free';
-    if (reply.type === 'failed') {
-      throw new Error(reply.reason);
-    }
-    return reply;
   }
 
   private tell(message: MessageToChild): void {

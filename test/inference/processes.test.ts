@@ -1,0 +1,108 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CaptionResult } from '../../src/vision-language/results';
+import { goldenImage } from '../golden';
+import { editManifest, TINY_BUNDLE, withBundleCopy } from '../tiny-bundle';
+import { OPTIONS, ServiceUnderTest } from './service-under-test';
+
+// What real processes do with a real bundle.
+
+const PHOTO = goldenImage('exif-6.jpg');
+const IDENTICAL_BUT_LAST_DIGITS = 4;
+
+let underTest: ServiceUnderTest;
+
+beforeEach(() => {
+  underTest = new ServiceUnderTest();
+});
+
+afterEach(async () => {
+  await underTest.service.close(0);
+});
+
+function caption(image = PHOTO): Promise<CaptionResult> {
+  return underTest.service.run({ task: 'caption', image, options: OPTIONS });
+}
+
+function expectSame(result: CaptionResult, expected: CaptionResult): void {
+  expect(result.captions[0]?.caption).toBe(expected.captions[0]?.caption);
+  expect(result.captions[0]?.logProbability).toBeCloseTo(
+    expected.captions[0]?.logProbability ?? NaN,
+    IDENTICAL_BUT_LAST_DIGITS,
+  );
+}
+
+test('captions and answers come back, and a broken photo of the same batch fails alone', async () => {
+  await underTest.service.ready();
+  const [good, broken] = await Promise.allSettled([caption(), caption(PHOTO.subarray(0, 1000))]);
+  // 72 x 96 lies on its side in the file.
+  expect(good).toMatchObject({ status: 'fulfilled', value: { width: 96, height: 72 } });
+  expect(broken).toMatchObject({ status: 'rejected', reason: { name: 'ServiceError', code: 'undecodable_image' } });
+  const questions = ['what colour is the dog?', 'how many?'];
+  const answered = await underTest.service.run({ task: 'vqa', image: PHOTO, questions, options: OPTIONS });
+  expect(answered.results.map(({ question, answers }) => [question, answers.length])).toEqual([
+    ['what colour is the dog?', 5],
+    ['how many?', 5],
+  ]);
+});
+
+test('a process that is killed in the middle of a run is replaced, and the photo gets its right answer', async () => {
+  const expected = await caption();
+  const first = await underTest.pid();
+  process.kill(first, 'SIGSTOP');
+  const answer = caption();
+  // The stopped process has been handed the photo and can never finish it.
+  await sleep(50);
+  process.kill(first, 'SIGKILL');
+  expectSame(await answer, expected);
+  expect(await underTest.pid(2)).not.toBe(first);
+});
+
+test('a request that comes while the only process restarts waits for it', async () => {
+  const expected = await caption();
+  const first = await underTest.pid();
+  process.kill(first, 'SIGKILL');
+  while (underTest.service.state === 'ready') {
+    await sleep(1);
+  }
+  expectSame(await caption(), expected);
+  expect(underTest.service.state).toBe('ready');
+});
+
+test.each(['SIGTERM', 'SIGINT'] as const)('%s to a process is for its parent to act on', async (signal) => {
+  const pid = await underTest.pid();
+  process.kill(pid, signal);
+  await caption();
+  expect(underTest.pids).toEqual([pid]);
+});
+
+test('processes end when their parent is killed', async () => {
+  const script = `
+    const { createInferenceService } = require(${JSON.stringify(path.join(__dirname, '../../dist/inference/create-service'))});
+    const logger = { info: console.log, error: console.error };
+    createInferenceService({
+      bundle: ${JSON.stringify(TINY_BUNDLE)}, processes: 1, threads: 1, maxBatch: 8, maxQueue: 8, logger,
+    });`;
+  const parent = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(parent.stdout, 'data');
+  parent.kill('SIGKILL');
+  // The process has inherited the parent's standard output, which closes when both are gone.
+  await once(parent, 'close');
+});
+
+test('a bundle whose graphs are not those of its manifest is refused by a sentence', async () => {
+  await withBundleCopy(async (bundle) => {
+    await editManifest(bundle, ({ graphs, ...manifest }) => ({
+      ...manifest,
+      graphs: { ...graphs, answer: { ...graphs.answer, outputs: graphs.caption.outputs } },
+    }));
+    const refused = new ServiceUnderTest({ bundle });
+    await expect(refused.service.ready()).rejects.toMatchObject({
+      name: 'BundleError',
+      message: expect.stringMatching(/^The outputs of answer\.onnx are logits/) as string,
+    });
+    await refused.service.close(0);
+  });
+});

@@ -1,0 +1,76 @@
+import { JobQueue, PendingJob } from '../../src/inference/queue';
+import type { PhotoJob } from '../../src/inference/service';
+import type { DecodingOptions } from '../../src/vision-language/results';
+
+const OPTIONS: DecodingOptions = {
+  numBeams: 5,
+  numCaptions: 1,
+  maxTokens: 20,
+  topK: 5,
+  regions: false,
+  explain: false,
+};
+const image = new Uint8Array();
+
+function caption(options: Partial<DecodingOptions> = {}): PendingJob {
+  return new PendingJob({ task: 'caption', image, options: { ...OPTIONS, ...options } });
+}
+
+function vqa(questions: number): PendingJob {
+  return new PendingJob({ task: 'vqa', image, questions: Array<string>(questions).fill('?'), options: OPTIONS });
+}
+
+function queueOf(...jobs: PendingJob[]): JobQueue {
+  const queue = new JobQueue();
+  jobs.forEach((job) => {
+    queue.append(job);
+  });
+  return queue;
+}
+
+test('a batch is of the job that waits longest and all that have its task and settings', () => {
+  const [a, b, c, d] = [caption(), caption({ numBeams: 1 }), vqa(1), caption()];
+  const queue = queueOf(a, b, c, d);
+  expect(queue.takeBatch(8)).toEqual([a, d]);
+  expect(queue.takeBatch(8)).toEqual([b]);
+  expect(queue.takeBatch(8)).toEqual([c]);
+  expect(queue.takeBatch(8)).toBeUndefined();
+});
+
+test('settings in another order are the same settings', () => {
+  const { numBeams, ...rest } = OPTIONS;
+  const reordered: PhotoJob = { task: 'caption', image, options: { ...rest, numBeams } };
+  expect(new PendingJob(reordered).batchKey).toBe(caption().batchKey);
+});
+
+test('a batch has so many pairs of photo and question, and later jobs that fit are not held up by one that does not', () => {
+  const [a, b, c] = [vqa(5), vqa(4), vqa(3)];
+  const queue = queueOf(a, b, c);
+  expect(queue.takeBatch(8)).toEqual([a, c]);
+  expect(queue.takeBatch(8)).toEqual([b]);
+});
+
+test('a job larger than a batch is a batch of its own', () => {
+  const [a, b] = [vqa(16), vqa(1)];
+  const queue = queueOf(a, b);
+  expect(queue.takeBatch(8)).toEqual([a]);
+  expect(queue.takeBatch(8)).toEqual([b]);
+});
+
+test('jobs that are put back come first, each alone once its batch has failed', () => {
+  const [a, b, c] = [caption(), caption(), caption()];
+  const queue = queueOf(c);
+  a.hasFailed = true;
+  b.hasFailed = true;
+  queue.putBack([a, b]);
+  expect(queue.takeBatch(8)).toEqual([a]);
+  expect(queue.takeBatch(8)).toEqual([b]);
+  expect(queue.takeBatch(8)).toEqual([c]);
+});
+
+test('a job that is removed is in no batch', () => {
+  const [a, b] = [caption(), caption()];
+  const queue = queueOf(a, b);
+  queue.remove(a);
+  expect(queue.takeBatch(8)).toEqual([b]);
+});

@@ -1,0 +1,174 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { InferenceOptions } from '../../src/inference/create-service';
+import type { PhotoJob } from '../../src/inference/service';
+import { isAlive, OPTIONS, ServiceUnderTest } from './service-under-test';
+
+// What the parent does, with processes that follow a script: see scripted-child.js.
+
+let folder: string;
+let started: ServiceUnderTest[];
+
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'scheduler-'));
+  started = [];
+});
+
+afterEach(async () => {
+  await Promise.all(started.map(({ service }) => service.close(0)));
+  rmSync(folder, { recursive: true });
+});
+
+/** @param deaths processes that die while they load */
+function start(options: Partial<InferenceOptions> = {}, deaths = 0): ServiceUnderTest {
+  const bundle = path.join(folder, 'deaths');
+  writeFileSync(bundle, String(deaths));
+  const underTest = new ServiceUnderTest({ bundle, childEntry: path.join(__dirname, 'scripted-child.js'), ...options });
+  started.push(underTest);
+  return underTest;
+}
+
+function photo(name: string, options = OPTIONS): Extract<PhotoJob, { task: 'caption' }> {
+  return { task: 'caption', image: Buffer.from(name), options };
+}
+
+/** What the script says of a photo: the photos that shared its batch. */
+async function batchOf({ service }: ServiceUnderTest, name: string, options = OPTIONS): Promise<string | undefined> {
+  const { captions } = await service.run(photo(name, options));
+  return captions[0]?.caption;
+}
+
+test('jobs that come together share a batch up to its size', async () => {
+  const underTest = start({ maxBatch: 3 });
+  await underTest.service.ready();
+  const batches = await Promise.all(['a', 'b', 'c', 'd'].map((name) => batchOf(underTest, name)));
+  expect(batches).toEqual(['a b c', 'a b c', 'a b c', 'd']);
+});
+
+test('jobs of other settings wait for a batch of their own', async () => {
+  const underTest = start();
+  await underTest.service.ready();
+  const batches = await Promise.all([
+    batchOf(underTest, 'a'),
+    batchOf(underTest, 'b', { ...OPTIONS, numBeams: 1 }),
+    batchOf(underTest, 'c'),
+  ]);
+  expect(batches).toEqual(['a c', 'b', 'a c']);
+});
+
+test('every free process works', async () => {
+  const underTest = start({ processes: 2, maxBatch: 1 });
+  await underTest.service.ready();
+  const held = new AbortController();
+  const waiting = underTest.service.run(photo('wait'), held.signal);
+  await expect(batchOf(underTest, 'b')).resolves.toBe('b');
+  held.abort(new Error('enough'));
+  await expect(waiting).rejects.toThrow('enough');
+});
+
+test('a photo that kills its process twice is refused, and its companions are answered, each alone', async () => {
+  const underTest = start();
+  await underTest.service.ready();
+  const results = await Promise.allSettled(['a', 'die', 'b'].map((name) => batchOf(underTest, name)));
+  expect(results).toMatchObject([
+    { status: 'fulfilled', value: 'a' },
+    { status: 'rejected', reason: { code: 'inference_crashed', retryAfterSeconds: expect.any(Number) as number } },
+    { status: 'fulfilled', value: 'b' },
+  ]);
+  await expect(batchOf(underTest, 'c')).resolves.toBe('c');
+});
+
+test('a photo that breaks its batch twice fails with the reason as cause, and the process lives on', async () => {
+  const underTest = start();
+  const pid = await underTest.pid();
+  const results = await Promise.allSettled(['a', 'break'].map((name) => batchOf(underTest, name)));
+  expect(results).toEqual([
+    { status: 'fulfilled', value: 'a' },
+    {
+      status: 'rejected',
+      reason: expect.objectContaining({ code: 'internal_error', cause: new Error('broken') }) as Error,
+    },
+  ]);
+  expect(underTest.pids).toEqual([pid]);
+});
+
+test('a process that dies while it loads is followed by others until one is ready, and a job waits for it', async () => {
+  const underTest = start({}, 1);
+  const job = batchOf(underTest, 'a');
+  await expect(underTest.service.ready()).rejects.toThrow('exited with 1');
+  expect(underTest.service.state).toBe('starting');
+  await expect(job).resolves.toBe('a');
+  expect(underTest.service.state).toBe('ready');
+});
+
+test('a job that is given up in the queue never runs', async () => {
+  const underTest = start({ maxBatch: 1 });
+  await underTest.service.ready();
+  const [holding, leaving] = [new AbortController(), new AbortController()];
+  const held = underTest.service.run(photo('wait'), holding.signal);
+  const queued = underTest.service.run(photo('die'), leaving.signal);
+  leaving.abort(new Error('gone'));
+  await expect(queued).rejects.toThrow('gone');
+  holding.abort(new Error('enough'));
+  await expect(held).rejects.toThrow('enough');
+  await expect(batchOf(underTest, 'a')).resolves.toBe('a');
+  expect(underTest.pids).toHaveLength(1);
+});
+
+test('a job that is given up while it runs ends at once, and its companions are answered', async () => {
+  const underTest = start();
+  await underTest.service.ready();
+  const leaving = new AbortController();
+  const left = underTest.service.run(photo('wait'), leaving.signal);
+  const staying = batchOf(underTest, 'a');
+  // Both are with the process when the timers of the next turn run.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  leaving.abort(new Error('gone'));
+  await expect(left).rejects.toThrow('gone');
+  await expect(staying).resolves.toBe('wait a');
+});
+
+test('a job whose signal is aborted already is not taken', async () => {
+  const { service } = start();
+  await expect(service.run(photo('a'), AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
+});
+
+test('more jobs than the queue holds are refused, with a time to come again', async () => {
+  const { service } = start({ maxQueue: 2 });
+  const leaving = new AbortController();
+  const taken = ['wait', 'wait'].map((name) => service.run(photo(name), leaving.signal));
+  await expect(service.run(photo('a'))).rejects.toMatchObject({ code: 'overloaded', retryAfterSeconds: 1 });
+  leaving.abort(new Error('enough'));
+  await expect(Promise.all(taken)).rejects.toThrow('enough');
+  await expect(service.run(photo('a'))).resolves.toBeDefined();
+});
+
+test('closing finishes what is queued and takes no more', async () => {
+  const underTest = start({ maxBatch: 1 });
+  const pid = await underTest.pid();
+  const jobs = ['a', 'b', 'c'].map((name) => batchOf(underTest, name));
+  const closed = underTest.service.close(10_000);
+  expect(underTest.service.state).toBe('draining');
+  await expect(batchOf(underTest, 'd')).rejects.toMatchObject({ code: 'shutting_down' });
+  await expect(Promise.all(jobs)).resolves.toEqual(['a', 'b', 'c']);
+  await closed;
+  expect(underTest.service.state).toBe('stopped');
+  expect(isAlive(pid)).toBe(false);
+});
+
+test('closing gives up what takes too long', async () => {
+  const underTest = start();
+  const pid = await underTest.pid();
+  const job = underTest.service.run(photo('wait'));
+  const [outcome] = await Promise.allSettled([job, underTest.service.close(100)]);
+  expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'shutting_down' } });
+  expect(isAlive(pid)).toBe(false);
+});
+
+test('closing ends the wait for a process that cannot load', async () => {
+  const { service } = start({}, 1_000);
+  await expect(service.ready()).rejects.toThrow('exited with 1');
+  await service.close(0);
+  expect(service.state).toBe('stopped');
+});

@@ -1,0 +1,49 @@
+const { Buffer } = require('node:buffer');
+const { readFileSync, writeFileSync } = require('node:fs');
+
+/**
+ * Stands in for the compiled child.js. Its bundle is a file with the number of processes that die while they load.
+ * Of a batch it does what the photos say: "die" ends the process, "break" fails the batch, "wait" holds it until one
+ * photo is cancelled, anything else is captioned with the names of all photos in the batch.
+ */
+let finish;
+
+process.on('disconnect', () => process.exit());
+process.on('message', (message) => {
+  if (message.type === 'load') {
+    load(message.bundle);
+  } else if (message.type === 'run') {
+    run(message.batch.photos.map(({ image }) => Buffer.from(image).toString()));
+  } else {
+    finish(message.photo);
+  }
+});
+
+function load(bundle) {
+  const deaths = Number(readFileSync(bundle, 'utf8'));
+  if (deaths > 0) {
+    writeFileSync(bundle, String(deaths - 1));
+    process.exit(1);
+  }
+  reply({ type: 'ready' });
+}
+
+function run(photos) {
+  const captions = [{ caption: photos.join(' '), score: 1, logProbability: 0 }];
+  finish = (cancelled) =>
+    reply({
+      type: 'outcomes',
+      outcomes: photos.map((_, n) => (n === cancelled ? 'cancelled' : { result: { width: 1, height: 1, captions } })),
+    });
+  if (photos.includes('die')) {
+    process.exit(1);
+  } else if (photos.includes('break')) {
+    reply({ type: 'failed', reason: 'broken' });
+  } else if (!photos.includes('wait')) {
+    finish();
+  }
+}
+
+function reply(message) {
+  process.send(message, () => undefined);
+}
