@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,12 +167,20 @@ class Manifest:
     provenance: Provenance
 
     def write(self, bundle: Path) -> None:
-        """Raises:
-        ValueError: the manifest does not follow its schema.
         """
-        content = json.loads(json.dumps(_without_absent(asdict(self))))
-        _validate(content, bundle)
-        (bundle / MANIFEST).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        Raises:
+            ValueError: the manifest does not follow its schema.
+        """
+        _write(_json(self), bundle)
+
+
+def replace_metrics(bundle: Path, metrics: Sequence[Metric]) -> None:
+    """Puts `metrics` in place of those of a bundle, which can be measured only once it is served.
+
+    Raises:
+        ValueError: as `read_manifest`, or the new metrics do not follow the schema.
+    """
+    _write(read_manifest(bundle) | {"metrics": [_json(metric) for metric in metrics]}, bundle)
 
 
 def read_manifest(bundle: Path) -> dict[str, Any]:
@@ -209,8 +217,7 @@ def verify_bundle(bundle: Path) -> dict[str, Any]:
     for name, promised in manifest["graphs"].items():
         if promised["file"] not in listed_files:
             raise ValueError(f"{promised['file']} of graph {name} is not among the manifest's files")
-        spec = GraphSpec.of(promised["file"], ir.load(bundle / promised["file"]))
-        found = json.loads(json.dumps(asdict(spec)))
+        found = _json(GraphSpec.of(promised["file"], ir.load(bundle / promised["file"])))
         if found != promised:
             raise ValueError(f"Expected graph {name} as {promised} but found {found}")
     return manifest
@@ -223,17 +230,25 @@ def _validate(content: object, bundle: Path) -> None:
         raise ValueError(f"The manifest of {bundle} breaks its schema at {problem.json_path}: {problem.message}")
 
 
-def _without_absent(content: Any) -> Any:
-    """Drops optional fields that are not given: a metric's interval, a source's address."""
+def _write(content: dict[str, Any], bundle: Path) -> None:
+    _validate(content, bundle)
+    unfinished = bundle / f".{MANIFEST}"
+    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(bundle / MANIFEST)
+
+
+def _json(fields: Manifest | Metric | GraphSpec) -> dict[str, Any]:
+    """As JSON holds it: lists for tuples, nothing for what is optional and not given."""
     optional = {"interval", "url"}
-    if isinstance(content, dict):
-        return {k: _without_absent(v) for k, v in content.items() if not (v is None and k in optional)}
-    if isinstance(content, list | tuple):
-        return [_without_absent(entry) for entry in content]
+
+    def present(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in items if not (value is None and name in optional)}
+
+    content: dict[str, Any] = json.loads(json.dumps(asdict(fields, dict_factory=present)))
     return content
 
 
-def _tensors(values: list[ir.Value] | Any) -> tuple[TensorSpec, ...]:
+def _tensors(values: Iterable[ir.Value]) -> tuple[TensorSpec, ...]:
     return tuple(_tensor(value) for value in values)
 
 

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from distillvlm.export.fixture import FIXTURE
-from distillvlm.export.manifest import SCHEMA, FileSpec, read_manifest, verify_bundle
+from distillvlm.export.manifest import SCHEMA, FileSpec, Metric, read_manifest, replace_metrics, verify_bundle
 
 
 @pytest.fixture
@@ -111,3 +111,26 @@ def test_a_checksum_is_that_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert FileSpec.of(tmp_path, "abc") == FileSpec("abc", 3, digest)
+
+
+def test_metrics_can_be_replaced_and_the_bundle_stays_whole(bundle: Path) -> None:
+    before = read_manifest(bundle)
+    replace_metrics(
+        bundle,
+        [
+            Metric("CIDEr-D", 52.5, "Flickr8k validation", 1000, "beam 5", (50.1, 55.0)),
+            Metric("distinct sentences", 898, "Flickr8k validation", 1000, "beam 5"),
+        ],
+    )
+    manifest = verify_bundle(bundle)
+    assert manifest["metrics"][0]["interval"] == [50.1, 55.0]
+    assert "interval" not in manifest["metrics"][1]
+    assert {**manifest, "metrics": []} == {**before, "metrics": []}
+    assert not list(bundle.glob(".*"))
+
+
+def test_metrics_that_break_the_schema_leave_the_manifest(bundle: Path) -> None:
+    before = (bundle / "manifest.json").read_bytes()
+    with pytest.raises(ValueError, match=r"\$\.metrics\[0\]\.items"):
+        replace_metrics(bundle, [Metric("CIDEr-D", 52.5, "Flickr8k validation", 0, "beam 5")])
+    assert (bundle / "manifest.json").read_bytes() == before
