@@ -1,4 +1,4 @@
-import { type FileHandle, open, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, type FileHandle, open, readFile, writeFile } from 'node:fs/promises';
 
 /** An output that a run must not go on with; the message is one sentence that says why. */
 export class ResultsFileError extends Error {
@@ -39,24 +39,26 @@ export class ResultsFile {
     photos: readonly string[],
     linesPerPhoto: number,
   ): Promise<ResultsFile> {
-    const handle = await open(file, 'a+');
-    const written = await handle.readFile('utf8');
+    // Makes the file where there is none, and shows whether it can be written.
+    await appendFile(file, '');
+    const written = await readFile(file, 'utf8');
     await claimSettings(`${file}.settings.json`, settings, written === '');
     // What follows the last line break is half a line.
     const lines = written.split('\n').slice(0, -1);
     const photosDone = Math.floor(lines.length / linesPerPhoto);
     const kept = lines.slice(0, photosDone * linesPerPhoto);
-    const failed = new Set<string | undefined>();
+    const failed = new Set<number>();
     for (const [n, line] of kept.entries()) {
-      const expected = photos[Math.floor(n / linesPerPhoto)];
+      const photo = Math.floor(n / linesPerPhoto);
       const { image, problem } = parseLine(line);
-      if (image !== expected) {
-        throw new ResultsFileError(`Line ${n + 1} of ${file} is not of ${expected ?? 'any photo'}, as the input is.`);
+      if (image !== photos[photo]) {
+        throw new ResultsFileError(`Line ${n + 1} of ${file} is not of the photo that the input has there.`);
       }
       if (problem !== undefined) {
-        failed.add(image);
+        failed.add(photo);
       }
     }
+    const handle = await open(file, 'a');
     await handle.truncate(Buffer.byteLength(kept.map((line) => `${line}\n`).join('')));
     return new ResultsFile(handle, photosDone, failed.size);
   }

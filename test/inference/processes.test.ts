@@ -7,6 +7,8 @@ import { goldenImage } from '../golden';
 import { editManifest, TINY_BUNDLE, withBundleCopy } from '../tiny-bundle';
 import { OPTIONS, ServiceUnderTest } from './service-under-test';
 
+jest.setTimeout(60_000);
+
 // What real processes do with a real bundle.
 
 const PHOTO = goldenImage('exif-6.jpg');

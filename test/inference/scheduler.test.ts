@@ -5,6 +5,8 @@ import type { InferenceOptions } from '../../src/inference/create-service';
 import type { PhotoJob } from '../../src/inference/service';
 import { isAlive, OPTIONS, ServiceUnderTest } from './service-under-test';
 
+jest.setTimeout(60_000);
+
 // What the parent does, with processes that follow a script: see scripted-child.js.
 
 let folder: string;

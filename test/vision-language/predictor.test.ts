@@ -5,6 +5,8 @@ import { Ended } from '../../src/vision-language/stage';
 import { goldenImage, readGolden } from '../golden';
 import { TINY_BUNDLE } from '../tiny-bundle';
 
+jest.setTimeout(60_000);
+
 interface Prediction {
   readonly image: string;
   /** Base64 of uint8 [64, 64, 3]. */
