@@ -14,6 +14,9 @@ export interface SchedulerOptions extends PoolOptions {
   readonly maxQueue: number;
 }
 
+/** What a restart takes: loading the bundle and a warm-up photo. */
+const RESTART_SECONDS = 5;
+
 /** Queues jobs and hands each process that is free the next batch of them. */
 export class Scheduler implements InferenceService {
   private readonly pool: ProcessPool;
@@ -71,7 +74,7 @@ export class Scheduler implements InferenceService {
   /** @throws ServiceError when no further job is taken. */
   private admit(): void {
     if (this.closing !== undefined) {
-      throw new ServiceError('shutting_down', 'The server is shutting down.');
+      throw new ServiceError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: RESTART_SECONDS });
     }
     if (this.unsettled.size >= this.options.maxQueue) {
       throw new ServiceError('overloaded', `${this.unsettled.size} photos are waiting already.`, {
@@ -141,7 +144,8 @@ export class Scheduler implements InferenceService {
     ]);
     timer.abort();
     for (const job of this.unsettled) {
-      job.fail(new ServiceError('shutting_down', 'The server shut down before this photo had its turn.'));
+      const detail = 'The server shut down before this photo had its turn.';
+      job.fail(new ServiceError('shutting_down', detail, { retryAfterSeconds: RESTART_SECONDS }));
     }
     await this.pool.close();
     this.closed = true;

@@ -16,10 +16,11 @@ export type ReadyState = 'starting' | 'ready' | 'draining' | 'stopped';
 
 /** Inference as its callers (`http`, `batch`) see it: jobs in, results out; the processes behind it are its own affair. */
 export interface InferenceService {
+  /** `starting` while no process is ready, be it at first or because all of them restart. */
   readonly state: ReadyState;
 
   /**
-   * Queues one photo.
+   * Queues one photo; while no process is ready it waits.
    * @throws ServiceError as in `errors.ts`: `undecodable_image`, `inference_crashed`, `overloaded`, `deadline_exceeded`, ...
    *   An aborted signal rejects with its reason and drops the work where it has not begun.
    */

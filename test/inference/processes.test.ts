@@ -2,10 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Batch } from '../../src/inference/messages';
+import { InferenceProcess, ProcessDied } from '../../src/inference/process';
 import type { CaptionResult } from '../../src/vision-language/results';
 import { goldenImage } from '../golden';
 import { editManifest, TINY_BUNDLE, withBundleCopy } from '../tiny-bundle';
-import { OPTIONS, ServiceUnderTest } from './service-under-test';
+import { CHILD, OPTIONS, ServiceUnderTest } from './service-under-test';
 
 jest.setTimeout(60_000);
 
@@ -78,6 +80,24 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s to a process is for its parent to 
   process.kill(pid, signal);
   await caption();
   expect(underTest.pids).toEqual([pid]);
+});
+
+test('a photo that is cancelled while its batch runs is dropped, the others are not', async () => {
+  const child = new InferenceProcess({
+    bundle: TINY_BUNDLE,
+    session: { threads: 1, executionProviders: ['cpu'] },
+    entry: CHILD,
+  });
+  await child.load();
+  const photos = Array<Batch['photos'][number]>(3).fill({ image: PHOTO, questions: [] });
+  const run = child.run({ task: 'caption', options: OPTIONS, photos });
+  child.cancel(1);
+  const result = { result: expect.objectContaining({ width: 96 }) as CaptionResult };
+  await expect(run).resolves.toEqual([result, 'cancelled', result]);
+  child.end();
+  await child.exited;
+  expect(child.status).toBe('gone');
+  await expect(child.run({ task: 'caption', options: OPTIONS, photos })).rejects.toThrow(ProcessDied);
 });
 
 test('processes end when their parent is killed', async () => {

@@ -15,7 +15,7 @@ export const OPTIONS: DecodingOptions = {
 };
 
 /** Built by `npm run build`: a process that is forked cannot run TypeScript. */
-const CHILD = path.join(__dirname, '../../dist/inference/child.js');
+export const CHILD = path.join(__dirname, '../../dist/inference/child.js');
 
 /** A service whose processes a test can get hold of. */
 export class ServiceUnderTest {
