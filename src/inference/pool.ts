@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../errors';
 import type { Logger } from '../logger';
+import { BundleError } from '../onnx/manifest';
 import { InferenceProcess, type ProcessOptions } from './process';
 
 export interface PoolOptions extends ProcessOptions {
@@ -17,7 +18,10 @@ const END_GRACE_MS = 1_000;
 
 /** Keeps a number of inference processes alive. */
 export class ProcessPool {
-  /** Resolves when every process has been ready once; rejects when one cannot load the bundle. */
+  /**
+   * Resolves when every process has been ready once; rejects with a BundleError when the bundle cannot be served. A
+   * process that dies while it loads is followed by another.
+   */
   readonly ready: Promise<void>;
   private readonly processes = new Set<InferenceProcess>();
   private readonly closing = new AbortController();
@@ -61,7 +65,7 @@ export class ProcessPool {
     clearTimeout(force);
   }
 
-  private async keepOneAlive(onLoaded: () => void, onRefused: (reason: unknown) => void): Promise<void> {
+  private async keepOneAlive(onLoaded: () => void, onRefused: (reason: Error) => void): Promise<void> {
     const { logger } = this.options;
     let failuresInARow = 0;
     while (!this.closing.signal.aborted) {
@@ -77,11 +81,13 @@ export class ProcessPool {
       } catch (error) {
         logger.error({ event: 'inference_process_failed', pid, err: error });
         failuresInARow += 1;
-        onRefused(error);
+        if (error instanceof BundleError) {
+          onRefused(error);
+        }
         process.kill();
       }
-      await process.exited;
-      logger.info({ event: 'inference_process_gone', pid });
+      const how = await process.exited;
+      logger.info({ event: 'inference_process_gone', pid, how });
       this.processes.delete(process);
       await this.backOff(failuresInARow);
     }

@@ -18,8 +18,8 @@ export class ProcessDied extends Error {
 
 /** A child process with a bundle, for one batch at a time. */
 export class InferenceProcess {
-  /** Resolves when the process is gone, for whatever reason. */
-  readonly exited: Promise<void>;
+  /** Resolves when the process is gone, with how it went. */
+  readonly exited: Promise<string>;
   private readonly child: ChildProcess;
   private currentStatus: 'loading' | 'free' | 'busy' | 'gone' = 'loading';
   private waiting: { resolve(reply: MessageToParent): void; reject(error: Error): void } | undefined;
@@ -32,7 +32,7 @@ export class InferenceProcess {
       const leave = (how: string): void => {
         this.currentStatus = 'gone';
         this.waiting?.reject(new ProcessDied(`The inference process ${how}`));
-        resolve();
+        resolve(how);
       };
       this.child.once('exit', (code, signal) => {
         leave(`exited with ${signal ?? String(code)}`);

@@ -58,10 +58,6 @@ export type JobBatch = [PendingJob, ...PendingJob[]];
 export class JobQueue {
   private jobs: readonly PendingJob[] = [];
 
-  get length(): number {
-    return this.jobs.length;
-  }
-
   append(job: PendingJob): void {
     this.jobs = [...this.jobs, job];
   }

@@ -48,8 +48,7 @@ export class Scheduler implements InferenceService {
     this.admit();
     const pending = new PendingJob(job);
     const abandon = (): void => {
-      this.queue.remove(pending);
-      pending.abandon(signal?.reason);
+      this.giveUp(pending, signal?.reason);
     };
     signal?.addEventListener('abort', abandon, { once: true });
     this.unsettled.add(pending);
@@ -117,6 +116,7 @@ export class Scheduler implements InferenceService {
 
   /** Jobs whose batch failed for the first time wait in front again, the others have had their second try. */
   private retryOrFail(jobs: readonly PendingJob[], cause: unknown): void {
+    this.options.logger.warn({ event: 'inference_batch_failed', photos: jobs.length, err: cause });
     const unsettled = jobs.filter((job) => !job.settled);
     for (const job of unsettled.filter(({ hasFailed }) => hasFailed)) {
       job.fail(
@@ -145,10 +145,15 @@ export class Scheduler implements InferenceService {
     timer.abort();
     for (const job of this.unsettled) {
       const detail = 'The server shut down before this photo had its turn.';
-      job.fail(new ServiceError('shutting_down', detail, { retryAfterSeconds: RESTART_SECONDS }));
+      this.giveUp(job, new ServiceError('shutting_down', detail, { retryAfterSeconds: RESTART_SECONDS }));
     }
     await this.pool.close();
     this.closed = true;
+  }
+
+  private giveUp(job: PendingJob, reason: unknown): void {
+    this.queue.remove(job);
+    job.abandon(reason);
   }
 }
 

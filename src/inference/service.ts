@@ -26,7 +26,10 @@ export interface InferenceService {
    */
   run<J extends PhotoJob>(job: J, signal?: AbortSignal): Promise<JobResult<J>>;
 
-  /** Resolves once every process has loaded the bundle and has answered a warm-up photo. */
+  /**
+   * Resolves once every process has loaded the bundle and has answered a warm-up photo.
+   * @throws BundleError when the bundle cannot be served
+   */
   ready(): Promise<void>;
 
   /** Finishes what is queued and in flight (at most `timeoutMs`), then ends the processes. */

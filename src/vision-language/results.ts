@@ -29,7 +29,10 @@ export interface Caption {
   readonly score: number;
   /** Sum over the tokens of the sentence and its end. */
   readonly logProbability: number;
-  /** With `explain`: for each token its text and the weight of each entry of the photo's regions. */
+  /**
+   * With `explain`: for each token its text and how much of its attention rests on each entry of the photo's regions.
+   * The rest, to a sum of 1, is on cells of the grid, which have no label.
+   */
   readonly words?: readonly { readonly word: string; readonly weights: readonly number[] }[];
 }
 
@@ -57,7 +60,7 @@ export interface AnswerResult extends PhotoFacts {
     readonly question: string;
     /** Best first, `topK` of them. */
     readonly answers: readonly Answer[];
-    /** With `explain`: the weight of each region. */
+    /** With `explain`: the same for the answer. */
     readonly weights?: readonly number[];
   }[];
 }
