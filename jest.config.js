@@ -9,6 +9,8 @@ module.exports = {
       { tsconfig: { isolatedModules: true, module: 'commonjs', moduleResolution: 'bundler' }, diagnostics: false },
     ],
   },
+  // Ends what hangs; a loaded machine takes its time over starting processes and loading graphs.
+  testTimeout: 60_000,
   // Two suites at a time: each end-to-end suite starts a server with processes of its own.
   maxWorkers: 2,
 };

@@ -1,8 +1,6 @@
 import { photo } from '../photos';
 import { ServerProcess } from './server-process';
 
-jest.setTimeout(60_000);
-
 let server: ServerProcess;
 let url: string;
 

@@ -4,8 +4,6 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ServerProcess, TINY_BUNDLE } from './server-process';
 
-jest.setTimeout(60_000);
-
 let server: ServerProcess | undefined;
 
 afterEach(() => {
