@@ -24,8 +24,8 @@ TOLERANCE = 1e-4  # of logits and log-probabilities in fp32
 class Comparison:
     """Of one run with another. Differences are the largest absolute ones.
 
-    regions, captions, answers: how many are identical: a photo's labels, attributes and tags; a caption's tokens; a
-        question's best answer.
+    regions, captions, answers: how many are identical: a photo's boxes (to `TOLERANCE`), labels, attributes and tags;
+        a caption's tokens; a question's best answer.
     features, log_probabilities, logits: differences, of the first where a photo's regions are identical, of the
         others where its regions and its captions are.
     """
@@ -51,7 +51,7 @@ class Comparison:
         """Counts one photo."""
         self.photos += 1
         self.questions += len(one.logits)
-        same_regions = all(np.array_equal(one.regions[n], other.regions[n]) for n in ("labels", "attributes", "tags"))
+        same_regions = _same_regions(one.regions, other.regions)
         same_caption = one.caption.tokens == other.caption.tokens
         self.regions += same_regions
         self.captions += same_caption
@@ -160,6 +160,11 @@ class _Modules:
     def _logits(self, prefix: Prefix, ids: list[int]) -> np.ndarray:
         states = self.model.encode_questions(prefix, torch.tensor([[ids]]))
         return self.model.answer_logits(self.model.pool(states))[0, 0].numpy()
+
+
+def _same_regions(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    words = all(np.array_equal(one[name], other[name]) for name in ("labels", "attributes", "tags"))
+    return words and _difference(one["boxes"], other["boxes"]) <= TOLERANCE
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
