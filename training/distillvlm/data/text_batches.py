@@ -79,17 +79,25 @@ def mirror_words(text: str) -> str:
 
 
 def caption_pool(records: Sequence[Record], tokenizer: Tokenizer, max_tokens: int) -> TextPool:
-    """Captions of the records that have any; pieces beyond `max_tokens` are cut off, [SEP] is not."""
-    chosen = [record for record in records if record.captions]
+    """Captions of the records that have any; pieces beyond `max_tokens` are cut off, [SEP] is not.
+
+    A caption with an unknown character is left out: [UNK] is nothing that a model should learn to say.
+    """
+
+    def is_known(text: str) -> bool:
+        return tokenizer.unk_id not in tokenizer.encode(text)
+
+    known = [(record, [text for text in record.captions if is_known(text)]) for record in records]
+    chosen = [(record.photo_id, captions) for record, captions in known if captions]
 
     def encode(text: str) -> tuple[int, ...]:
         return (tokenizer.cls_id, *tokenizer.encode(text)[: max_tokens - 1])
 
     return TextPool(
         "captions",
-        tuple(record.photo_id for record in chosen),
-        tuple(tuple(encode(text) for text in record.captions) for record in chosen),
-        tuple(tuple(encode(mirror_words(text)) for text in record.captions) for record in chosen),
+        tuple(photo_id for photo_id, _ in chosen),
+        tuple(tuple(encode(text) for text in captions) for _, captions in chosen),
+        tuple(tuple(encode(mirror_words(text)) for text in captions) for _, captions in chosen),
         (),
         (),
     )

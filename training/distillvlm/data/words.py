@@ -10,8 +10,11 @@ from pathlib import Path
 
 import torch
 
+from distillvlm.data.text_batches import mirror_words
 from distillvlm.data.vocabulary import Tokenizer, bert_vocabulary, build_vocabulary
 from distillvlm.modeling.vision_language import Lexicon
+
+TAG_PIECES = 2  # tell all tags apart; a third would cost every photo as many places of its prefix as it has tags
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,15 @@ class Words:
 
     @cached_property
     def lexicon(self) -> Lexicon:
-        """Tag words as padded rows of WordPieces, and the mask of pieces that a caption may hold."""
+        """Tag words as padded rows of their first WordPieces, and the mask of pieces that a caption may hold.
+
+        Raises:
+            ValueError: two tags have the same first pieces.
+        """
         tokenizer = self.tokenizer
-        pieces = [tokenizer.encode(tag) for tag in self.tags]
+        pieces = [tokenizer.encode(tag)[:TAG_PIECES] for tag in self.tags]
+        if len({tuple(row) for row in pieces}) < len(pieces):
+            raise ValueError(f"tags: expected words that differ in their first {TAG_PIECES} pieces")
         tag_tokens = torch.full((len(pieces), max(map(len, pieces))), tokenizer.pad_id)
         for row, tokens in enumerate(pieces):
             tag_tokens[row, : len(tokens)] = torch.tensor(tokens)
@@ -56,13 +65,13 @@ def collect_words(
     answers: Sequence[str],
     min_count: int,
 ) -> Words:
-    """Vocabulary of everything that is said `min_count` times or more, and of every tag."""
+    """Vocabulary of everything that is said `min_count` times or more, and of every tag; captions may use the pieces
+    that they, or their mirror images, have."""
     captions, questions = list(captions), list(questions)
     vocabulary = build_vocabulary(bert_vocabulary(), [*captions, *questions], min_count, always=tags)
     tokenizer = Tokenizer(vocabulary)
-    used = torch.zeros(len(vocabulary), dtype=torch.long)
-    for caption in captions:
-        used[torch.tensor(tokenizer.encode(caption), dtype=torch.long)] += 1
-    used[[tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id]] = 0
-    caption_pieces = tuple(piece for piece, count in zip(vocabulary, used.tolist(), strict=True) if count >= min_count)
+    used = {piece for caption in captions for piece in tokenizer.encode(caption)}
+    used |= {piece for caption in captions for piece in tokenizer.encode(mirror_words(caption))}
+    specials = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id}
+    caption_pieces = tuple(vocabulary[piece] for piece in sorted(used - specials))
     return Words(tuple(vocabulary), caption_pieces, tuple(tags), tuple(answers))
