@@ -22,7 +22,7 @@ find_python() {
 }
 
 if ! cmp -s requirements.lock "$INSTALLED_LOCK"; then
-  echo "Installing requirements.lock into training/.venv (about 2 GB at first)"
+  echo "Installing requirements.lock into training/.venv (about 6 GB on Linux at first, most of it CUDA)"
   if [[ ! -x .venv/bin/python ]]; then
     python=$(find_python)
     "$python" -m venv .venv
