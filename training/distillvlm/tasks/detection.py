@@ -14,8 +14,7 @@ from distillvlm.data.pixels import load_pixels
 from distillvlm.data.records import ObjectBox, Record
 from distillvlm.engine.trainer import Task
 from distillvlm.modeling.detector import DetectionTargets, Detector, DetectorConfig
-
-_MIN_SIDE = 1e-3  # of the photo; a thinner box has no meaningful size delta
+from distillvlm.modeling.detector.boxes import MIN_SIDE
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,8 @@ class DetectionBatches:
             for each in record.objects
             if each.label in self._labels
             and each.score >= self.min_score
-            and each.box[2] - each.box[0] >= _MIN_SIDE * record.width
-            and each.box[3] - each.box[1] >= _MIN_SIDE * record.height
+            and each.box[2] - each.box[0] >= MIN_SIDE * record.width
+            and each.box[3] - each.box[1] >= MIN_SIDE * record.height
         ]
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+# of the photo; thinner boxes are no objects, and their size has no meaningful logarithm
+MIN_SIDE = 1e-3
 # exp() of a size delta is cut there, as in torchvision and Detectron
 _MAX_SIZE_DELTA = math.log(1000.0 / 16)
 # Faster R-CNN's standard deviations of deltas (0.1 and 0.2) as multipliers; 1 for the RPN

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distillvlm.modeling.backbones import Backbone
-from distillvlm.modeling.detector.boxes import DETECTION_WEIGHTS, decode, grid_boxes, tile_anchors
+from distillvlm.modeling.detector.boxes import DETECTION_WEIGHTS, MIN_SIDE, decode, grid_boxes, tile_anchors
 from distillvlm.modeling.detector.config import DetectorConfig
 from distillvlm.modeling.detector.heads import BINS, AttributeHead, BoxHead
 from distillvlm.modeling.detector.losses import (
@@ -160,7 +160,9 @@ class Detector(nn.Module):
         logits, deltas = self.box_head.predict(self._own_features(maps, proposals.boxes))
         scores_BP, labels_BP = logits.softmax(dim=-1)[..., :-1].max(dim=-1)
         boxes_BP4 = decode(deltas, proposals.boxes, DETECTION_WEIGHTS)
-        candidates_BP = torch.where(proposals.valid & (scores_BP >= config.score_threshold), scores_BP, 0.0)
+        has_area_BP = (boxes_BP4[..., 2:] - boxes_BP4[..., :2]).amin(dim=-1) > MIN_SIDE
+        usable_BP = proposals.valid & has_area_BP & (scores_BP >= config.score_threshold)
+        candidates_BP = torch.where(usable_BP, scores_BP, 0.0)
         kept_BP = class_aware_nms_mask(boxes_BP4, candidates_BP, labels_BP, config.detection_iou)
         scores, index = (candidates_BP * kept_BP).topk(config.num_detections, dim=1)
         valid = scores > 0

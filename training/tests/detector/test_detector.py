@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from distillvlm.modeling.detector import ClassifierTags, DetectionTargets, Detector, DetectorConfig
+from tests.detector.tiny import CONFIG, LABELS, one_object, photos, random_boxes, tiny_detector
+
+
+@torch.no_grad()
+def test_regions_are_the_grid_then_detections_best_first_then_padding() -> None:
+    regions = tiny_detector(score_threshold=0.4)(photos(3))
+    detected = regions.valid[:, 5:]
+    assert regions.boxes.shape == (3, 15, 4)
+    assert regions.boxes[:, 0].tolist() == [[0, 0, 1, 1]] * 3
+    assert regions.valid[:, :5].all()
+    assert (regions.labels[:, :5] == -1).all()
+    assert 0 < detected.sum() < detected.numel()
+    assert (regions.scores[:, 5:].diff(dim=1) <= 0).all()
+    assert (regions.scores[:, 5:][detected] >= 0.4).all()
+    padding = ~regions.valid
+    assert (regions.labels[padding] == -1).all()
+    assert (regions.attributes[padding] == -1).all()
+    assert regions.features[padding].abs().sum() == 0
+    assert regions.scores[padding].abs().sum() == 0
+    assert ((regions.boxes >= 0) & (regions.boxes <= 1)).all()
+
+
+@torch.no_grad()
+def test_detections_of_one_label_do_not_overlap_beyond_the_threshold() -> None:
+    regions = tiny_detector()(photos(2))
+    for photo in range(2):
+        for label in range(len(LABELS)):
+            boxes = regions.boxes[photo][regions.labels[photo] == label]
+            overlap = iou(boxes) - torch.eye(len(boxes))
+            assert (overlap <= CONFIG.detection_iou + 1e-6).all()
+
+
+def iou(boxes: Tensor) -> Tensor:
+    from torchvision.ops import box_iou
+
+    return torch.nan_to_num(box_iou(boxes, boxes))
+
+
+@torch.no_grad()
+def test_features_at_its_own_boxes_are_its_own_features() -> None:
+    detector = tiny_detector(pool_backbone=True)
+    regions = detector(photos(2))
+    assert regions.features.shape[-1] == detector.feature_size == 16 + detector.backbone.head_channels
+    again = detector.features_at(photos(2), regions.boxes, regions.valid)
+    torch.testing.assert_close(again, regions.features)
+
+
+@torch.no_grad()
+def test_another_detectors_boxes_may_be_fewer_and_padding_is_zero() -> None:
+    detector = tiny_detector()
+    valid = torch.tensor([[True, False, True]])
+    features = detector.features_at(photos(1), random_boxes(1, 3), valid)
+    assert features.shape == (1, 3, 16)
+    assert features.abs().sum(dim=-1).gt(0).tolist() == valid.tolist()
+
+
+@torch.no_grad()
+def test_photo_alone_and_in_a_batch_gives_the_same() -> None:
+    detector = tiny_detector(pool_backbone=True)
+    together, alone = detector(photos(3)), detector(photos(3)[1:2])
+    assert alone.labels.tolist() == together[1:2].labels.tolist()
+    assert alone.tags.tolist() == together[1:2].tags.tolist()
+    torch.testing.assert_close(alone.boxes, together[1:2].boxes)
+    # convolutions of another batch size may sum in another order
+    torch.testing.assert_close(alone.features, together[1:2].features, atol=1e-5, rtol=1e-4)
+
+
+def test_losses_reach_every_weight_but_the_frozen_backbones() -> None:
+    detector = tiny_detector().train()
+    before = {name: value.clone() for name, value in detector.backbone.state_dict().items()}
+    losses = detector.losses(photos(4), one_object((0.1, 0.1, 0.6, 0.7), label=2, photos=4))
+    assert set(losses) == {"proposal_objectness", "proposal_box", "class", "box", "attribute"}
+    torch.stack(list(losses.values())).sum().backward()
+    without = [name for name, value in detector.named_parameters() if value.requires_grad and value.grad is None]
+    assert without == []
+    assert all(value.grad is None for value in detector.backbone.parameters())
+    assert all(torch.equal(before[name], value) for name, value in detector.backbone.state_dict().items())
+
+
+def test_unfrozen_backbone_learns_too() -> None:
+    detector = tiny_detector(freeze_backbone=False).train()
+    losses = detector.losses(photos(2), one_object((0.1, 0.1, 0.6, 0.7), label=2, photos=2))
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(value.grad is not None for value in detector.backbone.parameters())
+
+
+def test_losses_depend_on_the_batch_alone_and_are_finite_in_bfloat16() -> None:
+    detector = tiny_detector().train()
+    targets = one_object((0.1, 0.1, 0.6, 0.7), label=2, photos=4)
+    first = detector.losses(photos(4), targets)
+    assert detector.losses(photos(4), targets) == first
+    with torch.autocast("cpu", torch.bfloat16):
+        half = detector.losses(photos(4), targets)
+    for name, loss in half.items():
+        # bfloat16 keeps 8 bits, and other proposals may be sampled
+        torch.testing.assert_close(loss, first[name], atol=0.1, rtol=0.2)
+
+
+def square_photos(count: int) -> tuple[Tensor, DetectionTargets]:
+    """Grey photos with one bright square each, red (ball) or blue (box), at changing places."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.full((count, 64, 64, 3), 90, dtype=torch.uint8)
+    corners = torch.randint(0, 36, (count, 2), generator=generator)
+    kinds = torch.arange(count) % 2
+    for photo, ((x, y), kind) in enumerate(zip(corners.tolist(), kinds.tolist(), strict=True)):
+        pixels[photo, y : y + 28, x : x + 28] = torch.tensor([230, 20, 20] if kind == 0 else [20, 20, 230])
+    boxes = torch.cat([corners, corners + 28], dim=1)[:, None] / 64
+    attributes = torch.nn.functional.one_hot(kinds, 2).bool()[:, None]
+    return pixels, DetectionTargets(boxes, kinds[:, None], attributes, torch.ones(count, 1))
+
+
+def test_learns_to_find_name_and_describe_squares_on_unseen_photos() -> None:
+    torch.manual_seed(0)
+    detector = Detector(CONFIG_TRAINED).train()
+    pixels, targets = square_photos(24)
+    optimizer = torch.optim.AdamW([p for p in detector.parameters() if p.requires_grad], lr=3e-3)
+    seen = slice(0, 16)
+    batch = DetectionTargets(targets.boxes[seen], targets.labels[seen], targets.attributes[seen], targets.weights[seen])
+    for _ in range(80):
+        loss = torch.stack(list(detector.losses(pixels[seen], batch).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        regions = detector.eval()(pixels[16:])
+    assert regions.labels[:, 0].tolist() == targets.labels[16:, 0].tolist()
+    assert regions.attributes[:, 0].tolist() == targets.labels[16:, 0].tolist()
+    overlap = iou(torch.cat([regions.boxes[:, 0], targets.boxes[16:, 0]]))[:8, 8:].diag()
+    assert overlap.median() > 0.6
+
+
+CONFIG_TRAINED = DetectorConfig(
+    labels=("ball", "box"),
+    attributes=("red", "blue"),
+    backbone="test_efficientnet",
+    pretrained=None,
+    freeze_backbone=False,
+    image_size=(64, 64),
+    pyramid_channels=24,
+    pyramid_layers=1,
+    num_proposals=16,
+    num_candidates=64,
+    head_size=32,
+    num_regions=4,
+    num_tags=2,
+)
+
+
+@torch.no_grad()
+def test_classifier_words_join_the_labels_among_the_tags() -> None:
+    torch.manual_seed(0)
+    words = ClassifierTags(("cat", "coffee"), torch.ones(1000, 2), torch.ones(2), threshold=0.9, first=True)
+    detector = Detector(CONFIG, words).eval()
+    assert detector.tag_words == (*LABELS, "coffee")
+    tags = detector(photos(2)).tags
+    # each word sums all classes to probability 1 over the root of 1
+    assert all(set(row[:2]) == {2, 3} for row in tags.tolist())
+
+
+def test_class_probabilities_need_the_classifiers_map() -> None:
+    with pytest.raises(ValueError, match="pool_backbone"):
+        tiny_detector().class_probabilities(photos(1))
+    torch.testing.assert_close(tiny_detector(pool_backbone=True).class_probabilities(photos(2)).sum(1), torch.ones(2))
+
+
+def test_photos_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(64, 64\)"):
+        tiny_detector()(torch.zeros(1, 64, 128, 3, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"image_size": (100, 64)}, "image_size"), ({"labels": ()}, "labels"), ({"num_regions": 5}, "num_regions")],
+)
+def test_impossible_settings_are_refused_by_name(change: dict[str, object], field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        tiny_detector(**change)
