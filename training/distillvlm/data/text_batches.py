@@ -58,7 +58,7 @@ class TextBatch:
 class TextPool:
     """The texts of one kind: for each photo (or, without photos, each text) what can be drawn from it.
 
-    photo_ids: their photos; None for texts without a photo. texts: token ids by photo, without padding.
+    photo_ids: their photos; None for texts without a photo. texts: token ids by photo, [CLS] to [SEP], no padding.
     mirrored: the same texts as they are true of the mirrored photo. targets: soft answers for questions.
     """
 
@@ -79,7 +79,7 @@ def mirror_words(text: str) -> str:
 
 
 def caption_pool(records: Sequence[Record], tokenizer: Tokenizer, max_tokens: int) -> TextPool:
-    """Captions of the records that have any; pieces beyond `max_tokens` are cut off, [SEP] is not.
+    """Captions of the records that have any; of longer ones the first `max_tokens` pieces are learnt, and no end.
 
     A caption with an unknown character is left out: [UNK] is nothing that a model should learn to say.
     """
@@ -91,7 +91,7 @@ def caption_pool(records: Sequence[Record], tokenizer: Tokenizer, max_tokens: in
     chosen = [(record.photo_id, captions) for record, captions in known if captions]
 
     def encode(text: str) -> tuple[int, ...]:
-        return (tokenizer.cls_id, *tokenizer.encode(text)[: max_tokens - 1])
+        return (tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id)[: max_tokens + 1]
 
     return TextPool(
         "captions",
@@ -173,18 +173,19 @@ class TextBatches:
         texts_of = [
             self.pool.mirrored[r] if view == FLIP else self.pool.texts[r] for r, view in zip(rows, views, strict=True)
         ]
-        length = max(len(texts_of[b][n]) for b, picks in enumerate(chosen) for n in picks)
+        is_caption = self.pool.kind == "captions"
+        length = max(len(texts_of[b][n]) for b, picks in enumerate(chosen) for n in picks) - is_caption
         tokens = torch.full((len(rows), width, length), self.pad_id)
         valid = torch.zeros(len(rows), width, dtype=torch.bool)
         targets = self._empty_targets(tokens)
         for b, picks in enumerate(chosen):
             for n, pick in enumerate(picks):
                 text = torch.tensor(texts_of[b][pick])
-                tokens[b, n, : len(text)] = text
                 valid[b, n] = True
-                if self.pool.kind == "captions":
-                    targets[b, n, : len(text)] = torch.cat([text[1:], torch.tensor([self.sep_id])])
+                if is_caption:
+                    tokens[b, n, : len(text) - 1], targets[b, n, : len(text) - 1] = text[:-1], text[1:]
                 else:
+                    tokens[b, n, : len(text)] = text
                     source = self.pool.mirrored_targets if views[b] == FLIP else self.pool.targets
                     for answer, score in source[rows[b]][pick].items():
                         targets[b, n, answer] = score

@@ -34,7 +34,8 @@ class TextMix:
     """What a fine-tuning is fed.
 
     captions, questions: photos of a batch and texts of each photo; unseen: questions without photos of a batch.
-    *_steps: steps of each kind in the whole training. Lengths count [CLS] and [SEP].
+    *_steps: steps of each kind in the whole training. Lengths count a caption's words and its [SEP], a question's
+    words with [CLS] and [SEP].
     """
 
     captions: tuple[int, int]
