@@ -16,7 +16,7 @@ from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.export.caption_graph import caption_graph
 from distillvlm.export.graphs import PrefixShape, answer_graph, detector_graph, prefix_graph
 from distillvlm.export.manifest import FileSpec, GraphSpec, ImageSpec, Limits, Manifest, ManifestFacts, verify_bundle
-from distillvlm.export.storage import round_to_fp16, share_weights, store_as_fp16
+from distillvlm.export.storage import round_to_fp16, share_weights
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
@@ -79,8 +79,6 @@ def _write_graphs(
         "answer": answer_graph(model, shape),
     }
     graphs = {"detector": detector_graph(detector, config.image_size), **transformer}
-    for graph in graphs.values():
-        store_as_fp16(graph)
     share_weights(transformer.values(), bundle / WEIGHTS)
     for name, graph in graphs.items():
         ir.save(graph, bundle / f"{name}.onnx")

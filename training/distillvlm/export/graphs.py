@@ -4,7 +4,6 @@
 # H heads, d = D / H.
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from distillvlm.export.detector_ops import DETECTOR_TRANSLATIONS
+from distillvlm.export.storage import store_as_fp16
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
 from distillvlm.structures.regions import Regions
 
@@ -135,45 +135,42 @@ def trace(
     dynamic_shapes: dict[str, dict[int, torch.export.Dim]],
     outputs: Sequence[str],
 ) -> ir.Model:
-    """Exports a module and tidies the graph; parameters stay apart initialisers with their PyTorch names.
+    """Exports a module as a graph whose initialisers have their PyTorch names, large parameters stored as fp16.
 
     The exporter's own optimiser is left out since it would fold weights into new ones (batch norm into convolutions,
     transposes): what is stored would then no longer be the module's weights rounded to fp16. onnxruntime folds them
     when a session is made.
     """
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # names of dims that are equal, deprecations inside the exporter
-            program = torch.onnx.export(
-                module.eval(),
-                kwargs=inputs,
-                dynamic_shapes=dynamic_shapes,
-                input_names=list(inputs),
-                output_names=list(outputs),
-                opset_version=OPSET,
-                custom_translation_table=DETECTOR_TRANSLATIONS,
-                dynamo=True,
-                optimize=False,
-                verbose=False,
-            )
-    finally:
-        logger.setLevel(level)
+    with warnings.catch_warnings():
+        # Several inputs have a batch axis, on purpose.
+        warnings.filterwarnings("ignore", "# The axis name: .* shares the same shape constraints")
+        program = torch.onnx.export(
+            module.eval(),
+            kwargs=inputs,
+            dynamic_shapes=dynamic_shapes,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            custom_translation_table=DETECTOR_TRANSLATIONS,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
     assert program is not None
     model = program.model
-    simplify(model, frozenset(name for name, _ in [*module.named_parameters(), *module.named_buffers()]))
+    parameters = frozenset(name for name, _ in module.named_parameters())
+    _simplify(model, parameters)
+    store_as_fp16(model, parameters)
     return model
 
 
-def simplify(model: ir.Model, weights: frozenset[str]) -> None:
-    """Folds what is constant but for `weights`, and drops nodes that do nothing."""
+def _simplify(model: ir.Model, parameters: frozenset[str]) -> None:
+    """Folds what is constant but for `parameters`, and drops nodes that do nothing."""
     passes.InlinePass()(model)
     onnxscript.optimizer.fold_constants_ir(
         model,
         onnx_shape_inference=True,
-        should_fold=lambda node: False if any(x is not None and x.name in weights for x in node.inputs) else None,
+        should_fold=lambda node: False if any(x is not None and x.name in parameters for x in node.inputs) else None,
     )
     for tidy in (
         passes.RemoveUnusedNodesPass(),

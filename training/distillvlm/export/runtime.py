@@ -79,9 +79,6 @@ class BundlePredictor:
     def encode(self, pixels_BHW3: np.ndarray) -> EncodedPhotos:
         """uint8 pixels, as `data.pixels.load_pixels` gives them, -> what captions and questions look at."""
         regions = self._run("detector", REGION_OUTPUTS, {"pixels": pixels_BHW3})
-        return self.encode_regions(regions)
-
-    def encode_regions(self, regions: Arrays) -> EncodedPhotos:
         feeds = {name: regions[name] for name in PREFIX_INPUTS}
         return EncodedPhotos(regions, self._run("prefix", PREFIX_OUTPUTS, feeds))
 

@@ -1,16 +1,19 @@
-"""How weights lie in a bundle: large ones as fp16, cast when a session is made; those of several graphs in one file."""
+"""How weights lie in a bundle: large parameters as fp16, which a session casts once; equal ones of all graphs once.
+
+Buffers (anchors, statistics of batch norm) stay as they are.
+"""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import onnx_ir as ir
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 # Below 4 KB the Cast costs as much as it saves; norms and biases stay fp32 so.
 FP16_THRESHOLD_BYTES = 4096
@@ -27,29 +30,29 @@ def round_to_fp16(module: ModuleType) -> ModuleType:
     """
     rounded = copy.deepcopy(module).eval()
     with torch.no_grad():
-        for name, tensor in [*rounded.named_parameters(), *rounded.named_buffers()]:
-            if is_stored_as_fp16(tensor):
-                values = tensor.half()
+        for name, parameter in rounded.named_parameters():
+            if parameter.dtype == torch.float32 and parameter.nbytes >= FP16_THRESHOLD_BYTES:
+                values = parameter.half()
                 if not bool(values.isfinite().all()):
-                    raise ValueError(f"Expected weights below 65504 for {name} but received {tensor.abs().max():.3g}")
-                tensor.copy_(values)
+                    raise ValueError(
+                        f"Expected weights below 65504 for {name} but received {parameter.abs().max():.3g}"
+                    )
+                parameter.copy_(values)
     return rounded
 
 
-def is_stored_as_fp16(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.float32 and tensor.numel() * tensor.element_size() >= FP16_THRESHOLD_BYTES
-
-
-def store_as_fp16(model: ir.Model) -> None:
-    """Replaces every large fp32 initialiser of the main graph by its fp16 values and a Cast."""
+def store_as_fp16(model: ir.Model, parameters: Collection[str]) -> None:
+    """Replaces those initialisers of the main graph that are large fp32 parameters by their fp16 values and a Cast."""
     graph = model.graph
     casts = []
     for value in list(graph.initializers.values()):
         assert value.const_value is not None
         assert value.name is not None
-        if value.dtype != ir.DataType.FLOAT or value.const_value.nbytes < FP16_THRESHOLD_BYTES:
-            continue
         name = value.name
+        if name not in parameters or value.dtype != ir.DataType.FLOAT:
+            continue
+        if value.const_value.nbytes < FP16_THRESHOLD_BYTES:
+            continue
         half = ir.tensor(value.const_value.numpy().astype("float16"), name=name)
         stored = ir.Value(name=name, shape=value.shape, type=ir.TensorType(ir.DataType.FLOAT16), const_value=half)
         cast = ir.node("Cast", [stored], attributes={"to": ir.DataType.FLOAT})

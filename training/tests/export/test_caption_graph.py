@@ -11,6 +11,7 @@ import torch
 
 from distillvlm.export.caption_graph import SCALARS, caption_graph
 from distillvlm.export.graphs import PREFIX_OUTPUTS, PrefixShape
+from distillvlm.export.storage import round_to_fp16
 from distillvlm.modeling.generation import Captions, beam_search
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
 from tests.modeling.tiny import tiny_model, tiny_regions
@@ -24,9 +25,10 @@ class Searcher:
     """A model, its graph, and three photos' prefixes."""
 
     def __init__(self, seed: int, path: Path, sep_bias: float) -> None:
-        self.model: VisionLanguageModel = tiny_model(seed)
+        model = tiny_model(seed)
         with torch.no_grad():
-            self.model.word_bias[SEP] += sep_bias
+            model.word_bias[SEP] += sep_bias
+        self.model: VisionLanguageModel = round_to_fp16(model)
         graph = caption_graph(self.model, PrefixShape(REGIONS, TAGS), LENGTH_PENALTY)
         ir.save(graph, path)
         self.path = path

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from distillvlm.export.graphs import PREFIX_OUTPUTS, PrefixShape, answer_graph, prefix_graph
+from distillvlm.export.storage import round_to_fp16
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
 from tests.modeling.tiny import VOCABULARY, tiny_model, tiny_regions
 
@@ -18,7 +19,7 @@ SHAPE = PrefixShape(REGIONS, TAGS)
 
 @pytest.fixture(scope="module")
 def model() -> VisionLanguageModel:
-    return tiny_model()
+    return round_to_fp16(tiny_model())
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from distillvlm.export.graphs import trace
-from distillvlm.export.storage import round_to_fp16, share_weights, store_as_fp16
+from distillvlm.export.storage import round_to_fp16, share_weights
 
 
 def linear(inputs: int = 64, outputs: int = 32) -> torch.nn.Linear:
@@ -19,6 +19,15 @@ def linear(inputs: int = 64, outputs: int = 32) -> torch.nn.Linear:
 def graph(module: torch.nn.Linear) -> ir.Model:
     batch = torch.export.Dim("batch")
     return trace(module, {"input": torch.randn(2, module.in_features)}, {"input": {0: batch}}, ("output",))
+
+
+def test_buffers_keep_their_values() -> None:
+    module = torch.nn.BatchNorm1d(2000).eval()
+    torch.manual_seed(0)
+    module.running_mean = torch.randn(2000)
+    rounded = round_to_fp16(module)
+    assert rounded.running_mean is not None
+    assert torch.equal(rounded.running_mean, module.running_mean)
 
 
 def test_rounding_keeps_small_tensors_and_the_original() -> None:
@@ -42,7 +51,6 @@ def test_a_weight_that_fp16_cannot_hold_is_an_error_that_names_it() -> None:
 def test_a_stored_graph_computes_what_the_rounded_module_does(tmp_path: Path) -> None:
     module = linear()
     model = graph(module)
-    store_as_fp16(model)
     share_weights([model], tmp_path / "w.weights")
     ir.save(model, tmp_path / "g.onnx")
     stored = {
@@ -60,8 +68,6 @@ def test_a_stored_graph_computes_what_the_rounded_module_does(tmp_path: Path) ->
 def test_graphs_share_equal_weights_and_nothing_else(tmp_path: Path) -> None:
     same, other = linear(), linear(64, 48)
     models = [graph(same), graph(same), graph(other)]
-    for model in models:
-        store_as_fp16(model)
     share_weights(models, tmp_path / "w.weights")
     assert (tmp_path / "w.weights").stat().st_size == 2 * 64 * (32 + 48)
     for index, (model, module) in enumerate(zip(models, (same, same, other), strict=True)):
