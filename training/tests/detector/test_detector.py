@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from distillvlm.modeling.detector import ClassifierTags, DetectionTargets, Detector, DetectorConfig
 from tests.detector.tiny import CONFIG, LABELS, one_object, photos, random_boxes, tiny_detector
@@ -33,23 +34,27 @@ def test_detections_of_one_label_do_not_overlap_beyond_the_threshold() -> None:
     for photo in range(2):
         for label in range(len(LABELS)):
             boxes = regions.boxes[photo][regions.labels[photo] == label]
-            overlap = iou(boxes) - torch.eye(len(boxes))
+            overlap = box_iou(boxes, boxes) - torch.eye(len(boxes))
             assert (overlap <= CONFIG.detection_iou + 1e-6).all()
-
-
-def iou(boxes: Tensor) -> Tensor:
-    from torchvision.ops import box_iou
-
-    return torch.nan_to_num(box_iou(boxes, boxes))
 
 
 @torch.no_grad()
 def test_features_at_its_own_boxes_are_its_own_features() -> None:
-    detector = tiny_detector(pool_backbone=True)
+    detector = tiny_detector(pool_backbone=True, semantic_head=True)
     regions = detector(photos(2))
     assert regions.features.shape[-1] == detector.feature_size == 16 + detector.backbone.head_channels
     again = detector.features_at(photos(2), regions.boxes, regions.valid)
     torch.testing.assert_close(again, regions.features)
+
+
+@torch.no_grad()
+def test_semantic_head_reads_the_backbones_map_without_passing_it_on() -> None:
+    detector = tiny_detector(semantic_head=True)
+    everywhere = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
+    before = detector.features_at(photos(1), everywhere, torch.tensor([[True]]))
+    assert before.shape[-1] == detector.feature_size == 16
+    detector.backbone.model.bn2 = torch.nn.Identity()  # another classifier map, the same pyramid
+    assert not torch.allclose(detector.features_at(photos(1), everywhere, torch.tensor([[True]])), before)
 
 
 @torch.no_grad()
@@ -72,8 +77,9 @@ def test_photo_alone_and_in_a_batch_gives_the_same() -> None:
     torch.testing.assert_close(alone.features, together[1:2].features, atol=1e-5, rtol=1e-4)
 
 
-def test_losses_reach_every_weight_but_the_frozen_backbones() -> None:
-    detector = tiny_detector().train()
+@pytest.mark.parametrize("semantic_head", [False, True])
+def test_losses_reach_every_weight_but_the_frozen_backbones(semantic_head: bool) -> None:
+    detector = tiny_detector(semantic_head=semantic_head).train()
     before = {name: value.clone() for name, value in detector.backbone.state_dict().items()}
     losses = detector.losses(photos(4), one_object((0.1, 0.1, 0.6, 0.7), label=2, photos=4))
     assert set(losses) == {"proposal_objectness", "proposal_box", "class", "box", "attribute"}
@@ -101,6 +107,23 @@ def test_losses_depend_on_the_batch_alone_and_are_finite_in_bfloat16() -> None:
     for name, loss in half.items():
         # bfloat16 keeps 8 bits, and other proposals may be sampled
         torch.testing.assert_close(loss, first[name], atol=0.1, rtol=0.2)
+
+
+CONFIG_TRAINED = DetectorConfig(
+    labels=("ball", "box"),
+    attributes=("red", "blue"),
+    backbone="test_efficientnet",
+    pretrained=None,
+    freeze_backbone=False,
+    image_size=(64, 64),
+    pyramid_channels=24,
+    pyramid_layers=1,
+    num_proposals=16,
+    num_candidates=64,
+    head_size=32,
+    num_regions=4,
+    num_tags=2,
+)
 
 
 def square_photos(count: int) -> tuple[Tensor, DetectionTargets]:
@@ -132,25 +155,8 @@ def test_learns_to_find_name_and_describe_squares_on_unseen_photos() -> None:
         regions = detector.eval()(pixels[16:])
     assert regions.labels[:, 0].tolist() == targets.labels[16:, 0].tolist()
     assert regions.attributes[:, 0].tolist() == targets.labels[16:, 0].tolist()
-    overlap = iou(torch.cat([regions.boxes[:, 0], targets.boxes[16:, 0]]))[:8, 8:].diag()
+    overlap = box_iou(regions.boxes[:, 0], targets.boxes[16:, 0]).diag()
     assert overlap.median() > 0.6
-
-
-CONFIG_TRAINED = DetectorConfig(
-    labels=("ball", "box"),
-    attributes=("red", "blue"),
-    backbone="test_efficientnet",
-    pretrained=None,
-    freeze_backbone=False,
-    image_size=(64, 64),
-    pyramid_channels=24,
-    pyramid_layers=1,
-    num_proposals=16,
-    num_candidates=64,
-    head_size=32,
-    num_regions=4,
-    num_tags=2,
-)
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ class DetectorConfig:
     backbone: timm name, e.g. "tf_efficientnet_lite2". pretrained: "lite0", "lite2", a path, or None for random.
     grid: 0 for none; g puts the whole photo and g x g cells in front of the detections.
     num_regions: R, all regions of a photo; detections fill what the grid leaves.
+    semantic_head: the box head reads the backbone's classifier map, averaged over each box, beside the pyramid: what
+        ImageNet taught names objects long before a fresh pyramid does.
     pool_backbone: appends the backbone's classifier map, averaged over each box, to the box head's own feature.
     """
 
@@ -33,6 +35,7 @@ class DetectorConfig:
     proposal_iou: float = 0.7
 
     head_size: int = 256  # of the box head's own region feature
+    semantic_head: bool = False
     attribute_embedding: int = 64
     score_threshold: float = 0.05
     detection_iou: float = 0.5

@@ -52,12 +52,17 @@ class Detector(nn.Module):
             config.backbone,
             config.pretrained,
             frozen=config.freeze_backbone,
-            with_head=config.pool_backbone or classifier_tags is not None,
+            with_head=config.semantic_head or config.pool_backbone or classifier_tags is not None,
         )
         self.pyramid = BiFPN(self.backbone.channels, config.pyramid_channels, config.pyramid_layers)
         anchors_per_cell = len(config.anchor_scales) * len(config.anchor_ratios)
         self.rpn = RegionProposalNetwork(config.pyramid_channels, anchors_per_cell)
-        self.box_head = BoxHead(config.pyramid_channels, config.head_size, len(config.labels))
+        self.box_head = BoxHead(
+            config.pyramid_channels,
+            config.head_size,
+            len(config.labels),
+            self.backbone.head_channels if config.semantic_head else 0,
+        )
         self.attribute_head = (
             AttributeHead(config.head_size, len(config.labels), config.attribute_embedding, len(config.attributes))
             if config.attributes
@@ -82,14 +87,14 @@ class Detector(nn.Module):
         scores = torch.cat([torch.zeros_like(grid_BR), scores], dim=1)
         valid = torch.cat([torch.ones_like(grid_BR, dtype=torch.bool), valid], dim=1)
 
-        own_BRD = self._own_features(maps, boxes)
+        own_BRD, semantic_BRC = self._describe(maps, boxes)
         probabilities = None
         if self.tagger.classifier is not None:
             assert maps.head is not None
             probabilities = self.backbone.class_probabilities(maps.head)
         return Regions(
             boxes=boxes,
-            features=self._features(maps, own_BRD, boxes, valid),
+            features=self._features(own_BRD, semantic_BRC, valid),
             labels=labels,
             attributes=self._attributes(own_BRD, labels),
             scores=scores,
@@ -103,7 +108,7 @@ class Detector(nn.Module):
         The teacher's way to speak of the student's regions: Fang et al. 2021, section 3.2.
         """
         maps = self._maps(pixels_BHW3)
-        return self._features(maps, self._own_features(maps, boxes_BR4), boxes_BR4, valid_BR)
+        return self._features(*self._describe(maps, boxes_BR4), valid_BR)
 
     def losses(self, pixels_BHW3: Tensor, targets: DetectionTargets) -> dict[str, Tensor]:
         """Scalars: proposal_objectness, proposal_box, class, box and, of a detector that knows any, attribute."""
@@ -112,7 +117,7 @@ class Detector(nn.Module):
         losses = proposal_losses(logits, deltas, self.anchors, targets)
         with torch.no_grad():
             samples = sample_proposals(self._select(logits, deltas), targets)
-        own = self._own_features(maps, samples.boxes)
+        own, _ = self._describe(maps, samples.boxes)
         losses |= detection_losses(*self.box_head.predict(own), samples, targets)
         if self.attribute_head is not None:
             photos = torch.arange(len(own), device=own.device)[:, None]
@@ -141,23 +146,24 @@ class Detector(nn.Module):
             logits_BA, deltas_BA4, self.anchors, config.num_candidates, config.num_proposals, config.proposal_iou
         )
 
-    def _own_features(self, maps: FeatureMaps, boxes_BR4: Tensor) -> Tensor:
+    def _describe(self, maps: FeatureMaps, boxes_BR4: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The box head's own features [B, R, D], and the classifier map's means over the boxes [B, R, C]."""
         pooled = multi_level_roi_align(maps.levels, boxes_BR4, self.config.image_size, LEVEL_STRIDES, BINS)
-        return self.box_head(pooled)
+        semantic = None if maps.head is None else roi_align(maps.head, boxes_BR4, bins=1, samples=BINS).flatten(2)
+        return self.box_head(pooled, semantic), semantic
 
-    def _features(self, maps: FeatureMaps, own_BRD: Tensor, boxes_BR4: Tensor, valid_BR: Tensor) -> Tensor:
+    def _features(self, own_BRD: Tensor, semantic_BRC: Tensor | None, valid_BR: Tensor) -> Tensor:
         features = own_BRD
         if self.config.pool_backbone:
-            assert maps.head is not None
-            bins = roi_align(maps.head, boxes_BR4, bins=1, samples=BINS)
-            features = torch.cat([own_BRD, bins.flatten(2)], dim=-1)
+            assert semantic_BRC is not None
+            features = torch.cat([own_BRD, semantic_BRC], dim=-1)
         return features.float() * valid_BR[..., None]
 
     def _detect(self, maps: FeatureMaps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Boxes [B, N, 4], labels, scores and valid [B, N] of the N best detections, best first."""
         config = self.config
         proposals = self._select(*self.rpn(maps.levels))
-        logits, deltas = self.box_head.predict(self._own_features(maps, proposals.boxes))
+        logits, deltas = self.box_head.predict(self._describe(maps, proposals.boxes)[0])
         scores_BP, labels_BP = logits.softmax(dim=-1)[..., :-1].max(dim=-1)
         boxes_BP4 = decode(deltas, proposals.boxes, DETECTION_WEIGHTS)
         has_area_BP = (boxes_BP4[..., 2:] - boxes_BP4[..., :2]).amin(dim=-1) > MIN_SIDE

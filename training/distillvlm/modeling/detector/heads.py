@@ -11,11 +11,15 @@ BINS = 4  # RoIAlign 4x4: MiniVLM, arXiv:2012.06946
 
 
 class BoxHead(nn.Module):
-    """Pooled boxes -> a feature of D numbers each, class logits (background last) and class-agnostic deltas."""
+    """Pooled boxes -> a feature of D numbers each, class logits (background last) and class-agnostic deltas.
 
-    def __init__(self, channels: int, head_size: int, num_labels: int) -> None:
+    semantic_channels: of the backbone's classifier map, which the head reads too; 0 for the pyramid alone.
+    """
+
+    def __init__(self, channels: int, head_size: int, num_labels: int, semantic_channels: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(BINS * BINS * channels, head_size)
+        self.semantic = nn.Linear(semantic_channels, head_size) if semantic_channels else None
         self.feature = nn.Linear(head_size, head_size)
         self.classes = nn.Linear(head_size, num_labels + 1)
         self.deltas = nn.Linear(head_size, 4)
@@ -24,10 +28,13 @@ class BoxHead(nn.Module):
         for layer in (self.classes, self.deltas):
             nn.init.zeros_(layer.bias)
 
-    def forward(self, pooled_BRPPC: Tensor) -> Tensor:
+    def forward(self, pooled_BRPPC: Tensor, semantic_BRC: Tensor | None) -> Tensor:
         """The penultimate activations, the region's own feature: [B, R, D]."""
-        hidden = functional.relu(self.hidden(pooled_BRPPC.flatten(2)))
-        return functional.relu(self.feature(hidden))
+        hidden = self.hidden(pooled_BRPPC.flatten(2))
+        if self.semantic is not None:
+            assert semantic_BRC is not None
+            hidden = hidden + self.semantic(semantic_BRC)
+        return functional.relu(self.feature(functional.relu(hidden)))
 
     def predict(self, features_BRD: Tensor) -> tuple[Tensor, Tensor]:
         """Returns float32 class logits [B, R, labels + 1] and deltas [B, R, 4]."""
