@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from distillvlm.evaluation.report import markdown
+from distillvlm.export.compare import compare_results
 from distillvlm.recipes.measure import measure_server, write_metrics
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, describe_stages, run_stages
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands.add_parser("run", help="run a recipe's stages; those that are done are passed over"))
     _add_measure(commands.add_parser("measure", help="measure a running server on annotated photos"))
+    _add_compare(commands.add_parser("compare", help="hold captions of `npm run score` against Python's"))
     options = parser.parse_args(arguments)
     try:
         options.act(options)
@@ -64,6 +66,21 @@ def _measure(options: argparse.Namespace) -> None:
     print(markdown(report))
     if options.bundle is not None:
         write_metrics(options.bundle, report, options.split)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, required=True, help="the bundle that the results came from")
+    parser.add_argument("--results", type=Path, required=True, help="JSON lines of `npm run score`")
+    parser.add_argument("--root", type=Path, default=REPOSITORY, help="where relative image paths start")
+    parser.add_argument("--required", type=float, default=0.98, help="share of captions that must be identical")
+    parser.set_defaults(act=_compare)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    report = compare_results(options.bundle, options.results, options.root)
+    print(report)
+    if report.identical_share < options.required:
+        raise ValueError(f"compare: expected {options.required:.0%} of the captions to be identical")
 
 
 def _photos_small(options: argparse.Namespace) -> list[Stage]:

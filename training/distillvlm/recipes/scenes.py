@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -39,6 +39,7 @@ from distillvlm.recipes.language import (
     pretraining_batches,
     train_alone,
 )
+from distillvlm.recipes.margins import Margins, measure_margins
 from distillvlm.recipes.pipeline import Stage
 from distillvlm.tasks.distillation import DistillationSettings
 from distillvlm.tasks.language import LanguageObjective
@@ -48,6 +49,7 @@ from distillvlm.tasks.pretraining import PretrainingObjective
 Who = Literal["teacher", "student"]
 OBJECTIVES: dict[str, Objective] = {"pretraining": PretrainingObjective(), "finetuning": LanguageObjective()}
 STUDENT = "student"
+MARGINS = Margins(points=15.0, factor=2.0)  # what a run has to reach; every build checks it
 TEACHER = "a larger transformer of this recipe, adapted to the student's boxes"
 SOURCES = (
     Source("Generated scenes", "data", "all training", "Apache-2.0, drawn by this project"),
@@ -124,6 +126,7 @@ class ScenesRecipe:
     learning_rate: float
     adaptation_rate: float
     polluted_share: float = 0.5  # OSCAR's
+    margins: Margins = MARGINS
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     seed: int = 7
 
@@ -138,6 +141,7 @@ class ScenesRecipe:
             Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions),
             *(Stage(lesson.stage, lesson.about, partial(self.learn, lesson)) for lesson in self.lessons()),
             Stage("evaluation", "test scenes: new compositions", self.evaluate),
+            Stage("margins", "student against blind, majority and nearest neighbour", self.check_margins),
             Stage("bundle", f"writes {self.bundle}", self.make_bundle),
             Stage("parity", "bundle against PyTorch on 100 test scenes", self.check_bundle),
         ]
@@ -306,6 +310,18 @@ class ScenesRecipe:
                 "VQA": report["questions"]["scenes"]["accuracy"]["value"],
             }
         return facts
+
+    def check_margins(self, folder: Path) -> dict[str, object]:
+        """
+        Raises:
+            ValueError: the student is not ahead of what is blind, or of a copied caption, by what `margins` says.
+        """
+        report = json.loads((self.folder / "evaluation" / f"{STUDENT}-on-student-regions.json").read_text())
+        blind = load_model(self.new_model("student"), self.folder / "blind")
+        found = measure_margins(self.records, self.store("student-regions"), blind, self.words, report)
+        if found.points < self.margins.points or found.factor < self.margins.factor:
+            raise ValueError(f"margins: expected at least {self.margins} but got {found}")
+        return asdict(found)
 
     def make_bundle(self, folder: Path) -> dict[str, object]:
         measured = json.loads((self.folder / "evaluation" / "done.json").read_text())

@@ -1,0 +1,52 @@
+"""How far a student is ahead of what sees nothing and of what only copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distillvlm.data.records import Record, of_split
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.words import Words
+from distillvlm.evaluation.baselines import nearest_neighbour_captions
+from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.predictions import caption_photos
+from distillvlm.modeling.vision_language import VisionLanguageModel
+
+
+@dataclass(frozen=True)
+class Margins:
+    """points: of VQA accuracy over the majority answer and over a blind model, the smaller one. factor: of CIDEr-D over
+    a blind captioner and over the caption of the nearest training photo, the smaller one."""
+
+    points: float
+    factor: float
+
+
+def measure_margins(
+    records: Sequence[Record], store: RegionStore, blind: VisionLanguageModel, words: Words, report: Mapping[str, Any]
+) -> Margins:
+    """Margins of a model on the test split; `report` is `evaluate`'s of that model, `store` what it saw."""
+    test, training = of_split(records, "test"), of_split(records, "train")
+    photo_ids = [record.photo_id for record in test]
+    references = tokenize({record.photo_id: record.captions for record in test})
+    copied = dict(zip(photo_ids, _nearest_captions(store, test, training), strict=True))
+    others = [
+        cider_d(tokenize({photo: [caption] for photo, caption in captions.items()}), references).mean()
+        for captions in (caption_photos(blind, None, photo_ids, words), copied)
+    ]
+    (own,) = (row["CIDEr-D"]["value"] for row in report["captions"].values())
+    ahead = {row["b"]: row["difference"] for row in report["comparisons"]}
+    return Margins(min(ahead["majority"], ahead["blind model"]), own / max(*others, 1e-9))
+
+
+def _nearest_captions(store: RegionStore, test: Sequence[Record], training: Sequence[Record]) -> list[str]:
+    def whole_photos(records: Sequence[Record]) -> np.ndarray:
+        regions = store.regions([record.photo_id for record in records])
+        return (regions.features * regions.valid[..., None]).sum(1).numpy()
+
+    captions = [record.captions for record in training]
+    return nearest_neighbour_captions(whole_photos(test), whole_photos(training), captions)
