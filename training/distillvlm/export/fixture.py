@@ -182,7 +182,7 @@ def fixture_transformer(detector: Detector, tokenizer: Tokenizer) -> VisionLangu
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                parameter.mul_(10)
+                parameter.normal_(std=0.2)
             else:
                 parameter.add_(0.1 * torch.randn_like(parameter))
         model.word_bias[tokenizer.sep_id] += 1.0

@@ -9,7 +9,7 @@ VOCABULARY, TAGS, FEATURES, ANSWERS = 23, 7, 10, 5
 
 
 def tiny_model(seed: int = 0, **changes: int | float) -> VisionLanguageModel:
-    """Two layers of 16, with weights ten times BERT's so that attention is far from uniform."""
+    """Two layers of 16, with matrices drawn ten times as wide as BERT's so that attention is far from uniform."""
     torch.manual_seed(seed)
     sizes = dict(hidden_size=16, num_layers=2, num_heads=4, intermediate_size=32)
     config = VisionLanguageConfig(
@@ -22,7 +22,7 @@ def tiny_model(seed: int = 0, **changes: int | float) -> VisionLanguageModel:
     model = VisionLanguageModel(config, Lexicon(tag_tokens, allowed))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(10) if parameter.dim() > 1 else parameter.add_(0.1 * torch.randn_like(parameter))
+            parameter.normal_(std=0.2) if parameter.dim() > 1 else parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
 
 
