@@ -40,7 +40,7 @@ def measure_margins(
     ]
     (own,) = (row["CIDEr-D"]["value"] for row in report["captions"].values())
     ahead = {row["b"]: row["difference"] for row in report["comparisons"]}
-    return Margins(min(ahead["majority"], ahead["blind model"]), own / max(*others, 1e-9))
+    return Margins(min(ahead["majority"], ahead["blind model"]), float(own / max(*others, 1e-9)))
 
 
 def _nearest_captions(store: RegionStore, test: Sequence[Record], training: Sequence[Record]) -> list[str]:
