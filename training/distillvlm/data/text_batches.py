@@ -114,7 +114,7 @@ def question_pool(
     index_of = {answer: index for index, answer in enumerate(answers)}
 
     def encode(text: str) -> tuple[int, ...]:
-        return (tokenizer.cls_id, *tokenizer.encode(text)[: max_tokens - 2], tokenizer.sep_id)
+        return tuple(tokenizer.encode_question(text, max_tokens))
 
     def target(question: Question) -> dict[int, float]:
         return {index_of[word]: score for word, score in soft_answers(question).items() if word in index_of}

@@ -111,6 +111,11 @@ class Tokenizer:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
+    def encode_question(self, text: str, max_tokens: int | None = None) -> list[int]:
+        """[CLS] question [SEP]; of more than `max_tokens` the last words are left out."""
+        words = self.encode(text)
+        return [self.cls_id, *(words if max_tokens is None else words[: max_tokens - 2]), self.sep_id]
+
     def decode(self, ids: Iterable[int]) -> str:
         """A plain lower-case sentence; special tokens are left out.
 

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from distillvlm.engine.checkpoint import load_checkpoint, save_atomically
+from distillvlm.engine.checkpoint import load_checkpoint, load_trained, save_atomically
 from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.progress import Progress, read_progress, recent_means, write_progress
 
@@ -79,7 +79,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "model.pt").exists():
-        task.trained.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+        load_trained(task.trained, folder)
         return read_progress(folder)
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=schedule.precision)
     optimizer = torch.optim.AdamW(parameter_groups(task, schedule.weight_decay), lr=schedule.learning_rate)

@@ -63,7 +63,7 @@ def answer_questions(
 def question_tokens(questions: Sequence[Question], words: Words, max_tokens: int) -> torch.Tensor:
     """`[CLS] question [SEP]`, padded: int64 [Q, T]."""
     tokenizer = words.tokenizer
-    rows = [[tokenizer.cls_id, *tokenizer.encode(q.text)[: max_tokens - 2], tokenizer.sep_id] for q in questions]
+    rows = [tokenizer.encode_question(q.text, max_tokens) for q in questions]
     tokens = torch.full((len(rows), max(map(len, rows))), tokenizer.pad_id)
     for place, row in enumerate(rows):
         tokens[place, : len(row)] = torch.tensor(row)

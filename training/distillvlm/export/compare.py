@@ -16,12 +16,11 @@ from distillvlm.export.runtime import BundlePredictor
 
 @dataclass(frozen=True)
 class Difference:
-    """One photo of which the halves speak differently; `scores` are the server's and Python's."""
+    """One photo of which the halves speak differently."""
 
     image: str
     server: str
     python: str
-    scores: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def compare_results(bundle: Path, results: Path, root: Path) -> HalvesReport:
         ValueError: the results hold no caption.
     """
     predictor = BundlePredictor(bundle, threads=2)
-    lines = [line for line in _captions(results)]
+    lines = list(_captions(results))
     if not lines:
         raise ValueError(f"{results}: expected lines with captions but found none")
     differences = []
@@ -56,8 +55,7 @@ def compare_results(bundle: Path, results: Path, root: Path) -> HalvesReport:
         pixels = load_pixels(root / line["image"], predictor.image_size)
         caption = predictor.captions(predictor.encode(np.stack([pixels])), num_captions=1)[0][0]
         if caption.text != line["caption"]:
-            scores = (float(line["score"]), caption.score)
-            differences.append(Difference(line["image"], line["caption"], caption.text, scores))
+            differences.append(Difference(line["image"], line["caption"], caption.text))
     return HalvesReport(len(lines), tuple(differences))
 
 

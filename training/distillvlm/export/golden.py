@@ -83,9 +83,7 @@ def _pixel_case(name: str, content: bytes) -> Case:
 
 def _token_cases(tokenizer: Tokenizer) -> dict[str, list[Case]]:
     """`encode`: ids with [CLS] and [SEP]. `decode`: ids of captions, without them."""
-    encoded: list[Case] = [
-        {"text": text, "ids": [tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id]} for text in TEXTS
-    ]
+    encoded: list[Case] = [{"text": text, "ids": tokenizer.encode_question(text)} for text in TEXTS]
     sentences = ("a man's dog", "two dogs, running", "a red-blue ball (small)!", "street 12", "5 % off : a . b")
     decoded: list[Case] = [{"ids": ids, "text": tokenizer.decode(ids)} for ids in map(tokenizer.encode, sentences)]
     return {"encode": encoded, "decode": decoded}

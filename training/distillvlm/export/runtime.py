@@ -127,7 +127,7 @@ class BundlePredictor:
         Raises:
             ValueError: the question is longer than the manifest allows.
         """
-        ids = [self.tokenizer.cls_id, *self.tokenizer.encode(question), self.tokenizer.sep_id]
+        ids = self.tokenizer.encode_question(question)
         limit = self.manifest["limits"]["question_tokens"]
         if len(ids) > limit:
             raise ValueError(f"Expected a question of at most {limit} tokens but received {len(ids)}")

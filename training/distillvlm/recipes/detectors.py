@@ -12,6 +12,7 @@ from torch import Tensor
 
 from distillvlm.data.records import Record
 from distillvlm.data.region_store import RegionStore, extract_regions, store_key, weights_checksum
+from distillvlm.engine.checkpoint import load_trained
 from distillvlm.engine.trainer import Schedule, train
 from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfig
 from distillvlm.structures.regions import Regions
@@ -20,13 +21,18 @@ from distillvlm.tasks.detection import DetectionBatches, DetectionTask
 
 def train_detector(
     config: DetectorConfig, records: Sequence[Record], schedule: Schedule, batch_size: int, folder: Path, seed: int
-) -> Detector:
-    """Trains on the boxes of the records, or continues, or loads what is finished."""
+) -> None:
+    """Trains on the boxes of the records, or continues; `load_detector` brings what it leaves in its folder."""
     torch.manual_seed(seed)
     task = DetectionTask(Detector(config))
     batches = DetectionBatches(records, config, batch_size, seed, keep_pixels=True)
-    train(task, batches, schedule, folder, seed, folder.parent.name)
-    return task.detector.eval()
+    train(task, batches, schedule, folder, seed, folder.name)
+
+
+def load_detector(config: DetectorConfig, folder: Path) -> Detector:
+    detector = Detector(config)
+    load_trained(detector, folder)
+    return detector
 
 
 def with_tags(detector: Detector, tags: ClassifierTags | None) -> Detector:

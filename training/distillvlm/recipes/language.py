@@ -13,6 +13,7 @@ from distillvlm.data.records import Question, Record
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.text_batches import MixedBatches, TextBatches, caption_pool, question_pool
 from distillvlm.data.words import Words
+from distillvlm.engine.checkpoint import load_trained
 from distillvlm.engine.progress import recent_means
 from distillvlm.engine.trainer import Batches, Schedule, train
 from distillvlm.evaluation.vqa import soft_targets
@@ -140,8 +141,8 @@ def distil(
 
 def load_model(model: VisionLanguageModel, folder: Path) -> VisionLanguageModel:
     """The weights that a training left in its folder."""
-    model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
-    return model.eval()
+    load_trained(model, folder)
+    return model
 
 
 def parameters_of(model: torch.nn.Module) -> int:

@@ -29,7 +29,7 @@ from distillvlm.export.manifest import ManifestFacts, Source
 from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfig
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.bundles import export, parity, provenance
-from distillvlm.recipes.detectors import mean_class_probabilities, own_regions, train_detector, with_tags
+from distillvlm.recipes.detectors import load_detector, mean_class_probabilities, own_regions, train_detector, with_tags
 from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, load_model, new_model, train_alone
 from distillvlm.recipes.pipeline import Stage
 from distillvlm.tasks.detection import DetectionBatches
@@ -136,7 +136,7 @@ class PhotosSmall:
         questions = [question for record in self.training for question in record.questions]
         class_words = imagenet_words(self.wordnet, captions)
         np.savez(folder / "class_words.npz", words=np.array(class_words.words), table=class_words.table)
-        detector = self._untrained_detector()
+        detector = Detector(self.detector_config).eval()
         batches = DetectionBatches(self.training, detector.config, 32, self.seed)
         prior = mean_class_probabilities(detector, batches, steps=64) @ class_words.table
         np.save(folder / "prior.npy", prior)
@@ -185,9 +185,6 @@ class PhotosSmall:
             num_tags=8,
         )
 
-    def _untrained_detector(self) -> Detector:
-        return Detector(self.detector_config).eval()
-
     def make_detector(self, folder: Path) -> dict[str, object]:
         records = [record for record in self.training if record.objects]
         schedule = Schedule(self.detector_steps, self.detector_rate, weight_decay=1e-4, ema_decay=0.998)
@@ -196,9 +193,7 @@ class PhotosSmall:
 
     @cached_property
     def detector(self) -> Detector:
-        detector = self._untrained_detector()
-        detector.load_state_dict(torch.load(self.folder / "detector" / "model.pt", weights_only=True))
-        return with_tags(detector, self.classifier_tags)
+        return with_tags(load_detector(self.detector_config, self.folder / "detector"), self.classifier_tags)
 
     def make_regions(self, folder: Path) -> dict[str, object]:
         store = own_regions(self.detector, self.records, folder, self.views, "regions")

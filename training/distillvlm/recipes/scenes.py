@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
 from distillvlm.data.records import Record, of_split
 from distillvlm.data.region_store import RegionStore
@@ -31,7 +30,7 @@ from distillvlm.export.manifest import ManifestFacts, Metric, Source
 from distillvlm.modeling.detector import Detector, DetectorConfig
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.bundles import export, parity, provenance
-from distillvlm.recipes.detectors import own_regions, regions_at_boxes_of, train_detector
+from distillvlm.recipes.detectors import load_detector, own_regions, regions_at_boxes_of, train_detector
 from distillvlm.recipes.language import (
     ModelSize,
     TextMix,
@@ -218,9 +217,7 @@ class ScenesRecipe:
         return self._train_detector(self.teacher_detector, folder)
 
     def detector(self, stage: str, recipe: DetectorRecipe) -> Detector:
-        detector = Detector(self.detector_config(recipe))
-        detector.load_state_dict(torch.load(self.folder / stage / "model.pt", weights_only=True))
-        return detector.eval()
+        return load_detector(self.detector_config(recipe), self.folder / stage)
 
     def make_student_regions(self, folder: Path) -> dict[str, object]:
         detector = self.detector("student-detector", self.student_detector)
