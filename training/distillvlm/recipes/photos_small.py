@@ -6,6 +6,7 @@ About three hours on two cores; every stage resumes.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,7 @@ from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.bundles import export, parity, provenance
 from distillvlm.recipes.detectors import load_detector, mean_class_probabilities, own_regions, train_detector, with_tags
 from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, load_model, new_model, train_alone
-from distillvlm.recipes.pipeline import Stage
+from distillvlm.recipes.pipeline import Stage, settings_of
 from distillvlm.tasks.detection import DetectionBatches
 from distillvlm.tasks.language import LanguageObjective
 
@@ -92,21 +93,26 @@ class PhotosSmall:
     size: ModelSize = SIZE
     learning_rate: float = 8e-4
     detector_batch: int = 16
-    detector_steps: int = 2500
+    detector_steps: int = 2200
     detector_rate: float = 3e-3
 
     def stages(self) -> list[Stage]:
         steps = self.mix.caption_steps + self.mix.question_steps + self.mix.unseen_steps
+        detector = f"trains pyramid and heads, {self.detector_steps} steps (25 min)"
+        learnt = ("mix", "size", "learning_rate")
         return [
-            Stage("words", "reads the annotations; vocabulary, tags, answers (2 min)", self.make_words),
-            Stage("detector", f"trains pyramid and heads, {self.detector_steps} steps (40 min)", self.make_detector),
-            Stage("regions", f"regions of every photo, {self.views} views (25 min)", self.make_regions),
-            Stage("student", f"captions and questions, {steps} steps (75 min)", self.make_student),
-            Stage("blind", "the same without photos, for comparison (10 min)", self.make_blind),
-            Stage("evaluation", "validation figures of the PyTorch model (5 min)", self.evaluate),
-            Stage("bundle", f"writes {self.bundle}", self.make_bundle),
-            Stage("parity", "bundle against PyTorch on 100 validation photos (2 min)", self.check_bundle),
+            self._stage("words", "reads the annotations (2 min)", self.make_words, "seed", "min_count", "min_answers"),
+            self._stage("detector", detector, self.make_detector, "detector_batch", "detector_steps", "detector_rate"),
+            self._stage("regions", f"regions of every photo, {self.views} views (16 min)", self.make_regions, "views"),
+            self._stage("student", f"captions and questions, {steps} steps (75 min)", self.make_student, *learnt),
+            self._stage("blind", "the same without photos, for comparison (10 min)", self.make_blind, *learnt),
+            self._stage("evaluation", "validation figures of the PyTorch model (5 min)", self.evaluate),
+            self._stage("bundle", f"writes {self.bundle}", self.make_bundle),
+            self._stage("parity", "bundle against PyTorch on 100 validation photos (2 min)", self.check_bundle),
         ]
+
+    def _stage(self, name: str, about: str, run: Callable[[Path], dict[str, object]], *fields: str) -> Stage:
+        return Stage(name, about, run, settings_of(self, *fields))
 
     # -- data -----------------------------------------------------------------------------------------------------
     @cached_property

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from distillvlm.engine.checkpoint import write_text_atomically
 
 
 @dataclass(frozen=True)
@@ -16,42 +19,86 @@ class Stage:
 
     about: what it does and what it costs, for people. run: gets the stage's folder, continues what lies there, and
     returns facts worth keeping (numbers, names), which are written to `done.json` beside its results.
+    settings: those of the recipe that its results depend on; results made with others are never taken up.
     """
 
     name: str
     about: str
     run: Callable[[Path], dict[str, object]]
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+def settings_of(recipe: object, *names: str) -> dict[str, object]:
+    """Fields of a recipe, for a stage's `settings`."""
+    return {name: getattr(recipe, name) for name in names}
 
 
 def run_stages(stages: Sequence[Stage], folder: Path, only: str | None = None, until: str | None = None) -> None:
     """Runs the stages in order; those that are done are passed over. `only` runs one, `until` stops behind one.
 
     Raises:
-        ValueError: `only` or `until` names no stage.
+        ValueError: `only` or `until` names no stage, or a stage's folder holds results of other settings.
     """
     names = [stage.name for stage in stages]
     for name in (only, until):
         if name is not None and name not in names:
             raise ValueError(f"stage: expected one of {', '.join(names)} but received {name!r}")
+    origin = ""
     for stage in stages:
+        origin = _origin(stage, origin)
         if only is None or stage.name == only:
-            run_stage(stage, folder / stage.name)
+            run_stage(stage, folder / stage.name, origin)
         if stage.name == until:
             break
 
 
-def run_stage(stage: Stage, folder: Path) -> None:
+def run_stage(stage: Stage, folder: Path, origin: str) -> None:
+    """`origin` stands for the settings of this stage and of those before it.
+
+    Raises:
+        ValueError: the folder holds results, or a begun training, of another origin.
+    """
+    _claim(stage, folder, origin)
     done = folder / "done.json"
     if done.exists():
         print(f"{stage.name}: done in {json.loads(done.read_text())['seconds']} s", flush=True)
         return
     print(f"{stage.name}: {stage.about}", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     facts = stage.run(folder)
     seconds = round(time.monotonic() - started)
-    done.write_text(json.dumps({"seconds": seconds, **facts}, indent=1))
+    write_text_atomically(done, json.dumps({"seconds": seconds, **facts}, indent=1))
     print(f"{stage.name}: finished in {seconds} s {facts or ''}", flush=True)
+
+
+def _origin(stage: Stage, before: str) -> str:
+    described = json.dumps([before, stage.name, _described(stage)])
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def _described(stage: Stage) -> dict[str, str]:
+    return {name: repr(value) for name, value in stage.settings.items()}
+
+
+def _claim(stage: Stage, folder: Path, origin: str) -> None:
+    """Writes down what the folder's results are made with, before they are made; refuses those of another origin."""
+    written, settings = folder / "settings.json", _described(stage)
+    if not written.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"{stage.name}: {folder} holds results of unknown settings; remove it to run the stage")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text_atomically(written, json.dumps({"origin": origin, "settings": settings}, indent=1))
+        return
+    known = json.loads(written.read_text())
+    if known["origin"] == origin:
+        return
+    changed = [
+        f"{name} is {settings.get(name)} and was {known['settings'].get(name)}"
+        for name in sorted({*settings, *known["settings"]})
+        if settings.get(name) != known["settings"].get(name)
+    ]
+    reason = "; ".join(changed) or "a setting of an earlier stage has changed"
+    raise ValueError(f"{stage.name}: {reason}; remove {folder} to run the stage anew")
 
 
 def describe_stages(stages: Sequence[Stage]) -> str:

@@ -42,7 +42,7 @@ from distillvlm.recipes.language import (
     train_alone,
 )
 from distillvlm.recipes.margins import Margins, measure_margins
-from distillvlm.recipes.pipeline import Stage
+from distillvlm.recipes.pipeline import Stage, settings_of
 from distillvlm.tasks.distillation import DistillationSettings
 from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.objective import Objective
@@ -135,19 +135,46 @@ class ScenesRecipe:
 
     def stages(self) -> list[Stage]:
         return [
-            Stage("scenes", f"draws {sum(self.counts.values())} scenes", self.make_scenes),
+            Stage(
+                "scenes",
+                f"draws {sum(self.counts.values())} scenes",
+                self.make_scenes,
+                settings_of(self, "seed", "difficulty", "counts", "image_size"),
+            ),
             Stage("words", "vocabulary, tags and answers", self.make_words),
-            Stage("student-detector", self._about(self.student_detector), self.make_student_detector),
-            Stage("teacher-detector", self._about(self.teacher_detector), self.make_teacher_detector),
+            Stage(
+                "student-detector",
+                self._about(self.student_detector),
+                self.make_student_detector,
+                settings_of(self, "student_detector", "grid", "num_regions", "num_tags"),
+            ),
+            Stage(
+                "teacher-detector",
+                self._about(self.teacher_detector),
+                self.make_teacher_detector,
+                settings_of(self, "teacher_detector"),
+            ),
             Stage("student-regions", "the student's boxes, with its features", self.make_student_regions),
             Stage("teacher-regions", "the teacher's boxes, with its features", self.make_teacher_regions),
             Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions),
-            *(Stage(lesson.stage, lesson.about, partial(self.learn, lesson)) for lesson in self.lessons()),
+            *(
+                Stage(lesson.stage, lesson.about, partial(self.learn, lesson), self._learnt_with(lesson))
+                for lesson in self.lessons()
+            ),
             Stage("evaluation", "test scenes: new compositions", self.evaluate),
-            Stage("margins", "student against blind, majority and nearest neighbour", self.check_margins),
+            Stage(
+                "margins",
+                "student against blind, majority and nearest neighbour",
+                self.check_margins,
+                settings_of(self, "margins"),
+            ),
             Stage("bundle", f"writes {self.bundle}", self.make_bundle),
             Stage("parity", "bundle against PyTorch on 100 test scenes", self.check_bundle),
         ]
+
+    def _learnt_with(self, lesson: Lesson) -> dict[str, object]:
+        names = (lesson.who, "captions", "questions", "learning_rate", "polluted_share", "distillation")
+        return {"lesson": lesson, **settings_of(self, *names)}
 
     @staticmethod
     def _about(detector: DetectorRecipe) -> str:

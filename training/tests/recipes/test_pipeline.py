@@ -1,6 +1,8 @@
 """Stages: done once, in order, resumed behind what is done."""
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ from distillvlm.cli import main
 from distillvlm.recipes.pipeline import Stage, run_stages
 
 
-def recording(names: list[str], ran: list[str], failing: str | None = None) -> list[Stage]:
+def recording(
+    names: list[str], ran: list[str], failing: str | None = None, rates: Mapping[str, float] | None = None
+) -> list[Stage]:
     def stage(name: str) -> Stage:
         def run(folder: Path) -> dict[str, object]:
             if name == failing:
@@ -18,7 +22,7 @@ def recording(names: list[str], ran: list[str], failing: str | None = None) -> l
             (folder / "result").write_text(name)
             return {"figure": len(name)}
 
-        return Stage(name, "about", run)
+        return Stage(name, "about", run, {"rate": (rates or {}).get(name, 0.1)})
 
     return [stage(name) for name in names]
 
@@ -42,6 +46,34 @@ def test_only_and_until_choose_stages(tmp_path: Path) -> None:
     assert ran == ["two", "one"]
     with pytest.raises(ValueError, match="expected one of one, two, three but received 'four'"):
         run_stages(stages, tmp_path, until="four")
+
+
+def test_results_of_other_settings_are_not_taken_up(tmp_path: Path) -> None:
+    ran: list[str] = []
+    run_stages(recording(["one", "two", "three"], ran), tmp_path)
+    slower = recording(["one", "two", "three"], ran, rates={"two": 0.01})
+    with pytest.raises(ValueError, match=r"two: rate is 0\.01 and was 0\.1; remove .*two to run"):
+        run_stages(slower, tmp_path)
+    shutil.rmtree(tmp_path / "two")
+    with pytest.raises(ValueError, match="three: a setting of an earlier stage has changed"):
+        run_stages(slower, tmp_path)
+    shutil.rmtree(tmp_path / "three")
+    run_stages(slower, tmp_path)
+    assert ran == ["one", "two", "three", "two", "three"]
+
+
+def test_a_stage_that_was_cut_off_is_not_continued_with_other_settings(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="one failed"):
+        run_stages(recording(["one"], [], failing="one"), tmp_path)
+    with pytest.raises(ValueError, match=r"one: rate is 0\.01"):
+        run_stages(recording(["one"], [], rates={"one": 0.01}), tmp_path)
+
+
+def test_a_folder_of_unknown_settings_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "precious").write_text("")
+    with pytest.raises(ValueError, match=r"one: .* holds results of unknown settings; remove it"):
+        run_stages(recording(["one"], []), tmp_path)
 
 
 def test_a_dry_run_names_every_stage_and_runs_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
