@@ -52,6 +52,14 @@ def test_word_from_both_sources_stands_once_and_max_words_caps_the_classifier() 
     assert tagger(*detections((2, 0.9)), probabilities).tolist() == [[2, -1, -1]]
 
 
+def test_of_words_for_the_same_classes_the_earlier_comes_first_whatever_the_rounding() -> None:
+    tags = ClassifierTags(("pet", "animal"), torch.ones(3, 2), torch.tensor([0.3, 0.3]))
+    tagger = Tagger((), 2, 0.3, tags)
+    for nudge in (1 - 1e-6, 1 + 1e-6):
+        tagger.table.copy_(torch.tensor([[1.0, nudge]] * 3))
+        assert tagger(*detections((-1, 0.0)), torch.tensor([[0.5, 0.3, 0.2]])).tolist() == [[0, 1]]
+
+
 def test_table_of_another_size_than_its_words_is_refused() -> None:
     with pytest.raises(ValueError, match="table"):
         ClassifierTags(("cat",), torch.zeros(3, 2), torch.zeros(1))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+TIE_BREAK = 2e-3  # by how much the last word's prior is raised
+
 
 @dataclass(frozen=True)
 class ClassifierTags:
@@ -65,7 +67,8 @@ class Tagger(nn.Module):
             prior = torch.ones(len(self.words))
             prior[known] = classifier.prior[source].float()
             self.register_buffer("table", table)
-            self.register_buffer("prior", prior)
+            # Words of the same classes tie, and the last bit of a sum differs between runtimes: the earlier word wins.
+            self.register_buffer("prior", prior * torch.linspace(1, 1 + TIE_BREAK, len(self.words)))
 
     def forward(self, labels_BR: Tensor, scores_BR: Tensor, probabilities_BK: Tensor | None) -> Tensor:
         """Rows of `words`, int64 [B, G], -1 where none is certain enough.
