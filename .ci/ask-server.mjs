@@ -1,12 +1,14 @@
 // Starts `npm start` with a bundle, asks for a caption and an answer, and ends it as a process manager would.
-// usage: node .ci/ask-server.mjs <bundle>
+// usage: node .ci/ask-server.mjs <bundle> [<photo> <word that its caption must hold>]
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import sharp from 'sharp';
 
 const bundle = path.resolve(process.argv[2]);
+const [, , , photoFile, word = ''] = process.argv;
 const server = spawn('npm', ['start'], {
   env: { ...process.env, MODEL_DIR: bundle, HOST: '127.0.0.1', PORT: '0' },
   stdio: ['ignore', 'pipe', 'inherit'],
@@ -16,10 +18,8 @@ const ended = once(server, 'exit').then(([code]) => code);
 let exitCode = 1;
 try {
   const url = `http://127.0.0.1:${await portOf(server)}`;
-  const photo = await sharp({ create: { width: 320, height: 240, channels: 3, background: 'teal' } })
-    .jpeg()
-    .toBuffer();
-  await ask(`${url}/caption`, photo, [], ({ caption }) => caption);
+  const photo = photoFile ? await readFile(photoFile) : await drawnPhoto();
+  await ask(`${url}/caption`, photo, [], ({ caption }) => caption?.includes(word) && caption);
   await ask(`${url}/vqa`, photo, ['what color is it?'], ({ answers }) => answers?.[0].answer);
   exitCode = 0;
 } catch (error) {
@@ -29,6 +29,12 @@ try {
 }
 const code = await ended;
 process.exit(code === 0 ? exitCode : 1);
+
+function drawnPhoto() {
+  return sharp({ create: { width: 320, height: 240, channels: 3, background: 'teal' } })
+    .jpeg()
+    .toBuffer();
+}
 
 /** Waits until the server has logged that it is ready, and returns where it listens. */
 async function portOf({ stdout }) {
