@@ -17,7 +17,11 @@ from distillvlm.structures.regions import Regions, box_geometry
 
 @dataclass(frozen=True)
 class VisionLanguageConfig:
-    """Sizes of the transformer. `attention_dropout` is 0 since drawing its masks is a fifth of a step on a CPU."""
+    """Sizes of the transformer. `attention_dropout` is 0 since drawing its masks is a fifth of a step on a CPU.
+
+    region_norm: a LayerNorm behind the projection of the regions (VinVL has it, OSCAR has not).
+    tied_words: the word head shares the word embedding's matrix (OSCAR's fine-tuned captioners have one of their own).
+    """
 
     vocab_size: int
     num_answers: int
@@ -29,6 +33,8 @@ class VisionLanguageConfig:
     max_positions: int = 72  # 70 tokens of a question with [CLS] and [SEP]; 64 are promised
     dropout: float = 0.1
     attention_dropout: float = 0.0
+    region_norm: bool = True
+    tied_words: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class VisionLanguageModel(nn.Module):
         self.token_type_embeddings = nn.Embedding(2, size)
         self.embedding_norm = nn.LayerNorm(size, eps=1e-12)
         self.region_projection = nn.Linear(config.region_feature_size + 6, size)
-        self.region_norm = nn.LayerNorm(size, eps=1e-12)
+        self.region_norm = nn.LayerNorm(size, eps=1e-12) if config.region_norm else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(
             EncoderLayer(size, config.num_heads, config.intermediate_size, config.dropout, config.attention_dropout)
@@ -109,6 +115,7 @@ class VisionLanguageModel(nn.Module):
         )
         self.word_transform = nn.Linear(size, size)
         self.word_norm = nn.LayerNorm(size, eps=1e-12)
+        self.word_decoder = None if config.tied_words else nn.Linear(size, config.vocab_size, bias=False)
         self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.pooler = nn.Linear(size, size)
         self.answer_head = nn.Linear(size, config.num_answers)
@@ -194,9 +201,10 @@ class VisionLanguageModel(nn.Module):
 
     # -- heads ----------------------------------------------------------------------------------------------------
     def word_logits(self, hidden: Tensor) -> Tensor:
-        """[..., D] -> [..., V], BERT's masked-word head with the embedding as decoder."""
+        """[..., D] -> [..., V], BERT's masked-word head."""
         transformed = self.word_norm(nn.functional.gelu(self.word_transform(hidden)))
-        return nn.functional.linear(transformed, self.word_embeddings.weight, self.word_bias)
+        decoder = self.word_embeddings if self.word_decoder is None else self.word_decoder
+        return nn.functional.linear(transformed, decoder.weight, self.word_bias)
 
     def caption_logits(self, hidden: Tensor) -> Tensor:
         """As `word_logits`, with pieces that captions never use at a score that no softmax sees."""
@@ -226,7 +234,8 @@ def _initialise(module: nn.Module) -> None:
     """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
         if module.padding_idx is not None:
