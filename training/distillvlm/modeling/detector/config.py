@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from distillvlm.modeling.backbones import MINUS_ONE_TO_ONE
+
 
 @dataclass(frozen=True)
 class DetectorConfig:
     """Sizes are (height, width) in pixels, multiples of 64; thresholds are 0-1.
 
     backbone: timm name, e.g. "tf_efficientnet_lite2". pretrained: "lite0", "lite2", a path, or None for random.
+    normalisation: (mean, std) of RGB in 0-1 that the backbone was trained with.
     grid: 0 for none; g puts the whole photo and g x g cells in front of the detections.
     num_regions: R, all regions of a photo; detections fill what the grid leaves.
     semantic_head: the box head reads the backbone's classifier map, averaged over each box, beside the pyramid: what
@@ -22,6 +25,7 @@ class DetectorConfig:
     backbone: str = "tf_efficientnet_lite2"
     pretrained: str | None = "lite2"
     freeze_backbone: bool = True
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = MINUS_ONE_TO_ONE
     image_size: tuple[int, int] = (256, 256)
 
     pyramid_channels: int = 96

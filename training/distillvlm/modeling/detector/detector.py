@@ -53,6 +53,7 @@ class Detector(nn.Module):
             config.pretrained,
             frozen=config.freeze_backbone,
             with_head=config.semantic_head or config.pool_backbone or classifier_tags is not None,
+            normalisation=config.normalisation,
         )
         self.pyramid = BiFPN(self.backbone.channels, config.pyramid_channels, config.pyramid_layers)
         anchors_per_cell = len(config.anchor_scales) * len(config.anchor_ratios)
