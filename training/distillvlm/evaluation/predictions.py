@@ -53,7 +53,7 @@ def answer_questions(
     for start in tqdm(range(0, len(asked), batch_size), desc="answers", unit="batch", mininterval=1.0):
         chosen = asked[start : start + batch_size]
         prefix = _prefix(model, store, [record.photo_id for record, _ in chosen])
-        tokens = question_tokens([question for _, question in chosen], words, max_tokens)
+        tokens = question_tokens([question for _, question in chosen], words, max_tokens).to(prefix.mask.device)
         logits = model.answer_logits(model.pool(model.encode_questions(prefix, tokens[:, None])))[:, 0]
         for (record, question), best in zip(chosen, logits.argmax(-1).tolist(), strict=True):
             answers[record.source][question.question_id] = words.answers[best]
@@ -71,4 +71,6 @@ def question_tokens(questions: Sequence[Question], words: Words, max_tokens: int
 
 
 def _prefix(model: VisionLanguageModel, store: RegionStore | None, photo_ids: Sequence[str]) -> Prefix:
-    return model.no_prefix(len(photo_ids)) if store is None else model.encode_prefix(store.regions(photo_ids))
+    if store is None:
+        return model.no_prefix(len(photo_ids))
+    return model.encode_prefix(store.regions(photo_ids).to(model.word_bias.device))
