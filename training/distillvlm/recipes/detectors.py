@@ -20,12 +20,21 @@ from distillvlm.tasks.detection import DetectionBatches, DetectionTask
 
 
 def train_detector(
-    config: DetectorConfig, records: Sequence[Record], schedule: Schedule, batch_size: int, folder: Path, seed: int
+    config: DetectorConfig,
+    records: Sequence[Record],
+    schedule: Schedule,
+    batch_size: int,
+    folder: Path,
+    seed: int,
+    keep_pixels: bool = True,
 ) -> None:
-    """Trains on the boxes of the records, or continues; `load_detector` brings what it leaves in its folder."""
+    """Trains on the boxes of the records, or continues; `load_detector` brings what it leaves in its folder.
+
+    keep_pixels: holds every decoded photo in memory, which a large data set does not fit in.
+    """
     torch.manual_seed(seed)
     task = DetectionTask(Detector(config))
-    batches = DetectionBatches(records, config, batch_size, seed, keep_pixels=True)
+    batches = DetectionBatches(records, config, batch_size, seed, keep_pixels=keep_pixels)
     train(task, batches, schedule, folder, seed, folder.name)
 
 
@@ -48,10 +57,12 @@ def with_tags(detector: Detector, tags: ClassifierTags | None) -> Detector:
 def own_regions(detector: Detector, records: Sequence[Record], folder: Path, views: int, label: str) -> RegionStore:
     """Regions at the detector's own boxes."""
 
+    device = _ready(detector)
+
     @torch.inference_mode()
     def describe(pixels_BHW3: Tensor, _: Sequence[Record], __: int) -> Regions:
-        with torch.autocast("cpu", torch.bfloat16):
-            return detector(pixels_BHW3)
+        with torch.autocast(device.type, torch.bfloat16):
+            return detector(pixels_BHW3.to(device))
 
     key = store_key(weights_checksum(detector), str(detector.config))
     return extract_regions(describe, records, detector.config.image_size, folder, key, views, label=label)
@@ -65,15 +76,24 @@ def regions_at_boxes_of(
     Source: Fang et al. 2021, arXiv:2104.02096, section 3.2.
     """
 
+    device = _ready(detector)
+
     @torch.inference_mode()
     def describe(pixels_BHW3: Tensor, chosen: Sequence[Record], view: int) -> Regions:
-        given = student.regions([record.photo_id for record in chosen], [view] * len(chosen))
-        with torch.autocast("cpu", torch.bfloat16):
-            features = detector.features_at(pixels_BHW3, given.boxes, given.valid)
+        given = student.regions([record.photo_id for record in chosen], [view] * len(chosen)).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            features = detector.features_at(pixels_BHW3.to(device), given.boxes, given.valid)
         return replace(given, features=features)
 
     key = store_key(weights_checksum(detector), str(detector.config), "boxes of " + student.key)
     return extract_regions(describe, records, detector.config.image_size, folder, key, student.views, label=label)
+
+
+def _ready(detector: Detector) -> torch.device:
+    """Puts the detector where it runs fastest."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    detector.to(device)
+    return device
 
 
 @torch.inference_mode()
