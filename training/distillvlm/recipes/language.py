@@ -49,17 +49,21 @@ class TextMix:
     max_question_tokens: int = 66  # 64 pieces are promised to users
 
 
-def new_model(size: ModelSize, words: Words, feature_size: int, seed: int) -> VisionLanguageModel:
-    torch.manual_seed(seed)
-    config = VisionLanguageConfig(
-        vocab_size=len(words.vocabulary),
-        num_answers=len(words.answers),
+def model_config(size: ModelSize, vocab_size: int, num_answers: int, feature_size: int) -> VisionLanguageConfig:
+    return VisionLanguageConfig(
+        vocab_size=vocab_size,
+        num_answers=num_answers,
         region_feature_size=feature_size,
         hidden_size=size.hidden_size,
         num_layers=size.num_layers,
         num_heads=size.num_heads,
         intermediate_size=size.intermediate_size,
     )
+
+
+def new_model(size: ModelSize, words: Words, feature_size: int, seed: int) -> VisionLanguageModel:
+    torch.manual_seed(seed)
+    config = model_config(size, len(words.vocabulary), len(words.answers), feature_size)
     return VisionLanguageModel(config, words.lexicon)
 
 
