@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from distillvlm.data.atomic_files import write_text_atomically
 from distillvlm.data.pixels import load_pixels
 from distillvlm.data.records import Record
 from distillvlm.structures.regions import Regions
@@ -26,18 +28,24 @@ FIELDS = tuple(field.name for field in fields(Regions))
 class RegionStore:
     """A folder with one array file [n, V, ...] for each field of `Regions`; features lie there as fp16.
 
-    Opened for reading once every photo is in it: `extract_regions` makes it.
+    Opened for reading once every photo is in it: `fill_store` makes it, from a detector by `extract_regions`.
     """
 
     def __init__(self, folder: Path) -> None:
+        """
+        Raises:
+            ValueError: there is no store in the folder, or photos are missing from it; names the folder.
+        """
+        if not (folder / "meta.json").is_file():
+            raise ValueError(f"{folder}: expected a region store (meta.json and arrays), found none")
         meta = json.loads((folder / "meta.json").read_text())
         self.key: str = meta["key"]
         self.photo_ids: list[str] = meta["photo_ids"]
         self.views: int = meta["views"]
         self.row_of = {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
-        self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in FIELDS}
         if not np.load(folder / "done.npy").all():
             raise ValueError(f"region store {folder}: not every photo is in it; run its stage again")
+        self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in FIELDS}
 
     @property
     def feature_size(self) -> int:
@@ -89,35 +97,61 @@ def extract_regions(
     Raises:
         ValueError: the folder holds the regions of another detector, other photos or other settings.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    meta = {"key": key, "views": views, "photo_ids": [record.photo_id for record in records]}
-    meta_path = folder / "meta.json"
-    if meta_path.exists() and json.loads(meta_path.read_text()) != meta:
-        raise ValueError(
-            f"region store {folder}: made by another detector or from other photos; delete it to remake it"
-        )
-    done_path = folder / "done.npy"
-    done = np.load(done_path) if meta_path.exists() else np.zeros(len(records), bool)
-    todo = np.flatnonzero(~done)
-    arrays: dict[str, np.memmap] = {}
-    batches = [todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]
     with ThreadPoolExecutor(2) as loaders:
-        for rows in tqdm(batches, desc=label, unit="batch", mininterval=1.0):
+
+        def describe_views(rows: Sequence[int]) -> Iterator[Regions]:
             chosen = [records[row] for row in rows]
             pixels = torch.from_numpy(
                 np.stack(list(loaders.map(lambda record: load_pixels(record.path, image_size), chosen)))
             )
             for view in range(views):
-                regions = describe(pixels.flip(2) if view == FLIP else pixels, chosen, view)
-                arrays = arrays or _open_arrays(folder, regions, len(records), views)
-                for name, array in arrays.items():
-                    array[rows, view] = getattr(regions, name).to(_stored_type(name, regions)).cpu().numpy()
-            done[rows] = True
-            if not meta_path.exists():
-                meta_path.write_text(json.dumps(meta))
-            for array in arrays.values():
-                array.flush()
-            np.save(done_path, done)
+                yield describe(pixels.flip(2) if view == FLIP else pixels, chosen, view)
+
+        photo_ids = [record.photo_id for record in records]
+        return fill_store(describe_views, photo_ids, folder, key, views, batch_size, label)
+
+
+def fill_store(
+    describe_views: Callable[[Sequence[int]], Iterable[Regions]],
+    photo_ids: Sequence[str],
+    folder: Path,
+    key: str,
+    views: int = 1,
+    batch_size: int = 32,
+    label: str = "regions",
+) -> RegionStore:
+    """Makes a store of the photos' regions, or continues one.
+
+    describe_views: places in `photo_ids` -> the `Regions` of those photos, once for each view in its order.
+
+    Raises:
+        ValueError: the folder holds the regions of another detector, other photos or other settings, or there are no
+            photos.
+    """
+    if not photo_ids:
+        raise ValueError(f"region store {folder}: expected at least one photo")
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = {"key": key, "views": views, "photo_ids": list(photo_ids)}
+    meta_path = folder / "meta.json"
+    resumed = meta_path.exists()
+    if resumed and json.loads(meta_path.read_text()) != meta:
+        raise ValueError(
+            f"region store {folder}: made by another detector, or from other photos or files; delete it to remake it"
+        )
+    done = _open_array(folder, "done", np.dtype(bool), (len(photo_ids),), resumed)
+    write_text_atomically(meta_path, json.dumps(meta))
+    todo = np.flatnonzero(~done)
+    arrays: dict[str, np.memmap] = {}
+    batches = [todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]
+    for rows in tqdm(batches, desc=label, unit="batch", mininterval=1.0):
+        for view, regions in enumerate(describe_views(rows.tolist())):
+            arrays = arrays or _open_arrays(folder, regions, len(photo_ids), views, resumed)
+            for name, array in arrays.items():
+                array[rows, view] = getattr(regions, name).to(_stored_type(name, regions)).cpu().numpy()
+        for array in arrays.values():
+            array.flush()
+        done[rows] = True
+        done.flush()
     return RegionStore(folder)
 
 
@@ -125,13 +159,16 @@ def _stored_type(name: str, regions: Regions) -> torch.dtype:
     return torch.float16 if name == "features" else getattr(regions, name).dtype
 
 
-def _open_arrays(folder: Path, regions: Regions, photos: int, views: int) -> dict[str, np.memmap]:
+def _open_arrays(folder: Path, regions: Regions, photos: int, views: int, resumed: bool) -> dict[str, np.memmap]:
     arrays = {}
     for name in FIELDS:
-        value = getattr(regions, name)
-        path = folder / f"{name}.npy"
-        dtype = str(_stored_type(name, regions)).removeprefix("torch.")
-        shape = (photos, views, *value.shape[1:])
-        mode = "r+" if path.exists() else "w+"
-        arrays[name] = np.lib.format.open_memmap(path, mode=mode, dtype=np.dtype(dtype), shape=shape)
+        dtype = np.dtype(str(_stored_type(name, regions)).removeprefix("torch."))
+        shape = (photos, views, *getattr(regions, name).shape[1:])
+        arrays[name] = _open_array(folder, name, dtype, shape, resumed)
     return arrays
+
+
+def _open_array(folder: Path, name: str, dtype: np.dtype, shape: tuple[int, ...], resumed: bool) -> np.memmap:
+    path = folder / f"{name}.npy"
+    mode: Literal["r+", "w+"] = "r+" if resumed and path.exists() else "w+"
+    return np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=shape)

@@ -22,12 +22,6 @@ def save_atomically(path: Path, state: object) -> None:
     partial.replace(path)
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def load_trained(module: nn.Module, folder: Path) -> None:
     """Puts the weights that a finished training left in its folder into the network, in eval mode."""
     module.load_state_dict(torch.load(folder / "model.pt", weights_only=True))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from distillvlm.engine.checkpoint import write_text_atomically
+from distillvlm.data.atomic_files import write_text_atomically
 
 
 @dataclass(frozen=True)
