@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def read_json(path: Path) -> Any:
     try:
         content = path.read_bytes()
         return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f"Cannot read {path}: {error}") from error
 
 
@@ -82,7 +83,9 @@ def read_splits(path: Path) -> dict[str, Split]:
         ValueError: an unknown split, or a photo in two of them; names file and photo.
     """
     split_of: dict[str, Split] = {}
-    for name, ids in read_json(path).items():
+    with reading(path, "the top level"):
+        splits = checked_object(read_json(path))
+    for name, ids in splits.items():
         with reading(path, f"split {name}"):
             split = parse_split(name)
             for key in map(str, checked_list(ids)):
@@ -109,16 +112,36 @@ def checked_list(value: Any) -> list[Any]:
     return value
 
 
+def checked_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, received {type(value).__name__}")
+    return value
+
+
+def entries(path: Path, listed: Any, noun: str, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The records of a list, each with its name for errors: "image 42", or its place where it lacks the `key`.
+
+    Raises:
+        ValueError: not a list, or a record that is no object; names file and record.
+    """
+    with reading(path, f"its {noun}s"):
+        listed = checked_list(listed)
+    for place, entry in enumerate(listed):
+        with reading(path, f"{noun} at place {place}"):
+            entry = checked_object(entry)
+        yield f"{noun} {entry.get(key, f'at place {place}')}", entry
+
+
 @contextmanager
 def reading(path: Path, record: str) -> Iterator[None]:
     """Puts the file and the record before the message of what goes wrong inside.
 
     Raises:
-        ValueError: in place of the KeyError, TypeError or ValueError of reading a malformed record.
+        ValueError: in place of the KeyError, IndexError, TypeError or ValueError of reading a malformed record.
     """
     try:
         yield
     except KeyError as error:
         raise ValueError(f"{path}, {record}: field {error} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (IndexError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}, {record}: {error}") from error

@@ -6,11 +6,12 @@ Format: https://cocodataset.org/#format-data. Machine-made instances have a `sco
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distillvlm.data.annotation_files import PhotoSet, checked_list, checked_text, read_json, reading
+from distillvlm.data.annotation_files import PhotoSet, checked_object, checked_text, entries, read_json, reading
 from distillvlm.data.records import ObjectBox, Record
 
 
@@ -23,8 +24,8 @@ def read_captions(path: Path, photos: PhotoSet) -> list[Record]:
     content = read_json(path)
     records = _read_images(content, path, photos)
     captions: dict[int, list[str]] = defaultdict(list)
-    for annotation in _section(content, "annotations", path):
-        with reading(path, f"annotation {annotation.get('id')}"):
+    for name, annotation in _section(content, "annotations", path):
+        with reading(path, name):
             captions[annotation["image_id"]].append(checked_text(annotation["caption"]))
     return [replace(record, captions=tuple(captions[number])) for number, record in records.items()]
 
@@ -39,12 +40,12 @@ def read_instances(path: Path, photos: PhotoSet, min_score: float = 0.0) -> list
     content = read_json(path)
     records = _read_images(content, path, photos)
     labels: dict[int, str] = {}
-    for category in _section(content, "categories", path):
-        with reading(path, f"category {category.get('id')}"):
+    for name, category in _section(content, "categories", path):
+        with reading(path, name):
             labels[category["id"]] = checked_text(category["name"])
     objects: dict[int, list[ObjectBox]] = defaultdict(list)
-    for annotation in _section(content, "annotations", path):
-        with reading(path, f"annotation {annotation.get('id')}"):
+    for name, annotation in _section(content, "annotations", path):
+        with reading(path, name):
             photo = records.get(annotation["image_id"])
             score = float(annotation.get("score", 1.0))
             if photo is None or annotation.get("iscrowd") or score < min_score:
@@ -69,8 +70,8 @@ def corners(bbox: list[float], width: int, height: int) -> tuple[float, float, f
 
 def _read_images(content: Any, path: Path, photos: PhotoSet) -> dict[int, Record]:
     records: dict[int, Record] = {}
-    for image in _section(content, "images", path):
-        with reading(path, f"image {image.get('id')}"):
+    for name, image in _section(content, "images", path):
+        with reading(path, name):
             key = str(image[photos.key])
             split = photos.split_of(key)
             if split is None:
@@ -88,6 +89,8 @@ def _read_images(content: Any, path: Path, photos: PhotoSet) -> dict[int, Record
     return records
 
 
-def _section(content: Any, name: str, path: Path) -> list[Any]:
+def _section(content: Any, section: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with reading(path, "the top level"):
-        return checked_list(content[name])
+        listed = checked_object(content)[section]
+    noun = {"images": "image", "annotations": "annotation", "categories": "category"}[section]
+    return entries(path, listed, noun, "id")

@@ -10,7 +10,7 @@ from collections import defaultdict
 from hashlib import sha256
 from pathlib import Path
 
-from distillvlm.data.annotation_files import checked_list, checked_text, parse_split, read_json, reading
+from distillvlm.data.annotation_files import checked_list, checked_text, entries, parse_split, read_json, reading
 from distillvlm.data.pixels import upright_size
 from distillvlm.data.records import Question, Record, Split
 
@@ -27,8 +27,8 @@ def read_daquar(path: Path, folder: Path, source: str = "daquar") -> list[Record
     """
     split_of: dict[str, Split] = {}
     questions: dict[str, list[Question]] = defaultdict(list)
-    for number, entry in enumerate(checked_list(read_json(path))):
-        with reading(path, f"question {number}"):
+    for number, (name, entry) in enumerate(entries(path, read_json(path), "question", "question_id")):
+        with reading(path, name):
             image = checked_text(entry["image"])
             split = parse_split(entry["split"])
             if split_of.setdefault(image, split) != split:

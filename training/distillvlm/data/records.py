@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 Split = Literal["train", "val", "test"]
+ANNOTATORS = 10
+"""Answers of a question that is scored by agreement; any other number is one answer set, scored by exact match."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Question:
     question_id: unique in its data set, as in VQA v2 files.
     answers: one string an annotator (ten in VQA v2; one or more in data sets without several annotators).
     answer_type, question_type: VQA v2's, or "" where the data set has none.
+    majority: the answer that the data set itself calls the most frequent one (VQA v2's `multiple_choice_answer`, which
+        settles ties), or "".
     """
 
     question_id: int
@@ -24,6 +28,7 @@ class Question:
     answers: tuple[str, ...]
     answer_type: str = ""
     question_type: str = ""
+    majority: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,19 @@ class Record:
     captions: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     objects: tuple[ObjectBox, ...] = field(default=())
+
+
+class Described(Protocol):
+    """A photo, at hand or not, with what is said of it."""
+
+    @property
+    def photo_id(self) -> str: ...
+
+    @property
+    def captions(self) -> tuple[str, ...]: ...
+
+    @property
+    def questions(self) -> tuple[Question, ...]: ...
 
 
 def of_split(records: Iterable[Record], split: Split) -> list[Record]:

@@ -16,7 +16,9 @@ from typing import Any
 from distillvlm.data.annotation_files import (
     annotation_file,
     checked_list,
+    checked_object,
     checked_text,
+    entries,
     read_json,
     read_section,
     reading,
@@ -109,29 +111,31 @@ def read_coco_qa(root: Path) -> dict[int, list[Question]]:
 
 
 def _read_coco_captions(path: Path) -> Iterable[tuple[str, str]]:
-    for number, annotation in enumerate(read_section(path, "annotations")):
-        with reading(path, f"annotation {number}"):
+    for name, annotation in entries(path, read_section(path, "annotations"), "annotation", "id"):
+        with reading(path, name):
             yield f"coco/{annotation['image_id']}", checked_text(annotation["caption"])
 
 
 def _read_flickr30k(path: Path) -> Iterable[tuple[str, str]]:
-    for name, photo in read_json(path).items():
+    with reading(path, "the top level"):
+        photos = checked_object(read_json(path))
+    for name, photo in photos.items():
         with reading(path, f"photo {name}"):
             for caption in checked_list(photo["captions"]):
                 yield f"flickr30k/{name}", checked_text(caption)
 
 
 def _read_true_relations(path: Path) -> Iterable[tuple[str, str]]:
-    for number, sentence in enumerate(checked_list(read_json(path))):
-        with reading(path, f"sentence {number}"):
+    for name, sentence in entries(path, read_json(path), "sentence", "id"):
+        with reading(path, name):
             if sentence["label"] == 1:
                 yield f"coco/{sentence['image_id']}", checked_text(sentence["caption"])
 
 
 def _read_vqa_counts(path: Path) -> dict[int, list[Question]]:
     questions: dict[int, list[Question]] = defaultdict(list)
-    for entry in checked_list(read_json(path)):
-        with reading(path, f"question {entry.get('question_id')}"):
+    for name, entry in entries(path, read_json(path), "question", "question_id"):
+        with reading(path, name):
             questions[entry["image_id"]].append(_counted_question(entry))
     return dict(questions)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from distillvlm.data.annotation_files import PhotoSet, checked_list, checked_text, read_json, reading
+from distillvlm.data.annotation_files import PhotoSet, checked_list, checked_text, entries, read_json, reading
 from distillvlm.data.coco import corners
 from distillvlm.data.pixels import upright_size
 from distillvlm.data.records import ObjectBox, Record
@@ -24,8 +24,8 @@ def read_visual_genome(objects: Path, attributes: Path | None, photos: PhotoSet)
     """
     words = _read_attributes(attributes) if attributes else {}
     records = []
-    for image in checked_list(read_json(objects)):
-        with reading(objects, f"image {image.get('image_id')}"):
+    for name, image in entries(objects, read_json(objects), "image", "image_id"):
+        with reading(objects, name):
             key = str(image["image_id"])
             split = photos.split_of(key)
             if split is None:
@@ -57,8 +57,8 @@ def _boxes(entries: list[Any], words: dict[int, tuple[str, ...]], width: int, he
 def _read_attributes(path: Path) -> dict[int, tuple[str, ...]]:
     """The attributes of each object id, without repetitions."""
     words: dict[int, tuple[str, ...]] = {}
-    for image in checked_list(read_json(path)):
-        with reading(path, f"image {image.get('image_id')}"):
+    for name, image in entries(path, read_json(path), "image", "image_id"):
+        with reading(path, name):
             for entry in checked_list(image["attributes"]):
                 said = (checked_text(word).lower() for word in entry.get("attributes") or ())
                 words[entry["object_id"]] = tuple(dict.fromkeys(said))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from distillvlm.data.records import Question, Record
+from distillvlm.data.records import ANNOTATORS, Question, Record
 from distillvlm.evaluation.baselines import majority_answer, question_type_prior
 from distillvlm.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean, bootstrap_sums
 from distillvlm.evaluation.captions import (
@@ -18,7 +18,7 @@ from distillvlm.evaluation.captions import (
     distinct_sentences,
     function_word_endings,
 )
-from distillvlm.evaluation.vqa import ANNOTATORS, vqa_scores
+from distillvlm.evaluation.vqa import vqa_scores
 
 CAPTIONS_PER_PHOTO = 5
 """Photos with fewer human captions are not scored: CIDEr-D and BLEU depend on their number."""

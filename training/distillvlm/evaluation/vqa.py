@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from distillvlm.data.records import Question
-
-ANNOTATORS = 10
-"""Answers of a question that is scored by agreement; any other number is one answer set, scored by exact match."""
+from distillvlm.data.records import ANNOTATORS, Question
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -104,7 +101,9 @@ def soft_targets(question: Question) -> dict[str, float]:
 def build_answer_vocabulary(questions: Iterable[Question], min_count: int) -> list[str]:
     """Answers that are the most frequent one of at least `min_count` questions, commonest first, in normal form.
 
-    Source: the bottom-up attention VQA baseline, whose 3,129 answers OSCAR uses (there `min_count` is 9).
+    Source: the bottom-up attention VQA baseline, whose 3,129 answers OSCAR uses: `min_count` 9 on VQA v2's training and
+    validation questions. The published list counts the empty string, all that the normal form leaves of "a" or "the";
+    it answers nothing and is left out here, so 3,128 remain (as in ALBEF, https://github.com/salesforce/ALBEF/issues/40).
     """
     counts = Counter(_most_frequent_answer(question) for question in questions)
     del counts[""]
@@ -112,6 +111,8 @@ def build_answer_vocabulary(questions: Iterable[Question], min_count: int) -> li
 
 
 def _most_frequent_answer(question: Question) -> str:
+    if question.majority:
+        return normalize_answer(question.majority)
     if len(question.answers) != ANNOTATORS:
         return normalize_answer_set(question.answers)
     return Counter(map(normalize_answer, question.answers)).most_common(1)[0][0]

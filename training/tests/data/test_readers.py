@@ -13,7 +13,7 @@ from PIL import Image
 from distillvlm.data.annotation_files import PhotoSet, annotation_file, read_json, read_splits
 from distillvlm.data.coco import read_captions, read_instances
 from distillvlm.data.daquar import read_daquar, validation_photos
-from distillvlm.data.karpathy import read_karpathy
+from distillvlm.data.karpathy import karpathy_splits, read_karpathy
 from distillvlm.data.records import ObjectBox, Question, Record
 from distillvlm.data.text_only import PhotoText, drop_held_out, load_text_only
 from distillvlm.data.visual_genome import read_visual_genome
@@ -64,7 +64,7 @@ def test_photos_can_be_named_by_file_and_have_one_split(tmp_path: Path) -> None:
     assert [(one.photo_id, one.split) for one in records] == [("flickr8k/1.jpg", "val"), ("flickr8k/2.jpg", "val")]
 
 
-def instances(*annotations: dict[str, Any]) -> dict[str, Any]:
+def instances(*annotations: Any) -> dict[str, Any]:
     return {"images": IMAGES, "annotations": list(annotations), "categories": CATEGORIES}
 
 
@@ -92,11 +92,11 @@ def test_coco_boxes_become_corners_within_the_photo(tmp_path: Path) -> None:
         ({"id": 31, "image_id": 1, "category_id": 8, "bbox": [0, 0, 5, 5]}, r"annotation 31: field 8 is missing"),
         ({"id": 31, "image_id": 1, "category_id": 7, "bbox": [0, 0, 5]}, r"annotation 31: not enough values"),
         ({"id": 31, "image_id": 1, "category_id": 7, "bbox": [0, 0, "a", 5]}, r"annotation 31: could not convert"),
+        ({"image_id": 1, "category_id": 7}, r"i\.json, annotation at place 0: field 'bbox' is missing"),
+        ([31, 1], r"i\.json, annotation at place 0: expected an object, received list"),
     ],
 )
-def test_a_malformed_annotation_is_named_with_its_file(
-    tmp_path: Path, annotation: dict[str, Any], message: str
-) -> None:
+def test_a_malformed_annotation_is_named_with_its_file(tmp_path: Path, annotation: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_instances(write(tmp_path / "i.json", instances(annotation)), coco_photos(tmp_path))
 
@@ -107,6 +107,10 @@ def test_files_that_are_absent_or_no_json_or_lack_a_list_are_named(tmp_path: Pat
     (tmp_path / "broken.json.gz").write_bytes(b"no gzip")
     with pytest.raises(ValueError, match=r"broken\.json\.gz"):
         read_json(tmp_path / "broken.json.gz")
+    whole = gzip.compress(b"[" + b"1, " * 99 + b"1]")
+    (tmp_path / "torn.json.gz").write_bytes(whole[:15] + bytes(8) + whole[15:])
+    with pytest.raises(ValueError, match=r"Cannot read .*torn\.json\.gz"):
+        read_json(tmp_path / "torn.json.gz")
     path = write(tmp_path / "half.json", {"images": IMAGES})
     with pytest.raises(ValueError, match=r"half\.json, the top level: field 'annotations'"):
         read_captions(path, coco_photos(tmp_path))
@@ -117,6 +121,8 @@ def test_splits_name_each_photo_once(tmp_path: Path) -> None:
     assert read_splits(path) == {"1": "train", "2": "train", "3": "val"}
     with pytest.raises(ValueError, match=r"splits\.json, split test: photo 2 is in train too"):
         read_splits(write(tmp_path / "splits.json", {"train": [1, 2], "test": [2]}))
+    with pytest.raises(ValueError, match=r"splits\.json, the top level: expected an object, received list"):
+        read_splits(write(tmp_path / "splits.json", [1, 2]))
     with pytest.raises(ValueError, match="received 'dev'"):
         read_splits(write(tmp_path / "splits.json", {"dev": [1]}))
 
@@ -135,6 +141,36 @@ def test_karpathy_files_give_captions_splits_and_sizes(tmp_path: Path) -> None:
     assert (second.photo_id, second.width, second.height, second.split) == ("coco/b.jpg", 12, 14, "test")
 
 
+def test_karpathy_splits_need_no_photos(tmp_path: Path) -> None:
+    images = [
+        {"filename": "a.jpg", "cocoid": 1, "split": "restval"},
+        {"filename": "b.jpg", "cocoid": 2, "split": "test"},
+    ]
+    splits = karpathy_splits(write(tmp_path / "k.json", {"images": images}))
+    assert splits == {"1": "train", "2": "test"}
+    captions = write(tmp_path / "c.json", {"images": IMAGES, "annotations": []})
+    read = read_captions(captions, PhotoSet("coco", tmp_path, splits))
+    assert [(one.photo_id, one.split) for one in read] == [("coco/1", "train"), ("coco/2", "test")]
+    images[1]["split"] = "dev"
+    with pytest.raises(ValueError, match=r"k\.json, image b\.jpg: expected a split of .* received 'dev'"):
+        karpathy_splits(write(tmp_path / "k.json", {"images": images}))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (["a.jpg"], r"k\.json, image at place 0: expected an object, received list"),
+        ({"split": "train"}, r"k\.json, image at place 0: field 'filename' is missing"),
+        ({"filename": "absent.jpg", "split": "train"}, r"k\.json, image absent\.jpg: Cannot decode .*absent\.jpg"),
+        ({"filename": "a.jpg", "split": "train"}, r"k\.json, image a\.jpg: field 'sentences' is missing"),
+    ],
+)
+def test_a_malformed_karpathy_record_is_named(tmp_path: Path, image: Any, message: str) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match=message):
+        read_karpathy(write(tmp_path / "k.json", {"images": [image]}), tmp_path, "coco")
+
+
 def vqa_files(folder: Path, **changed: Any) -> tuple[Path, Path]:
     question = {"question_id": 1000, "image_id": 1, "question": "What is it?"}
     annotation = {
@@ -142,6 +178,7 @@ def vqa_files(folder: Path, **changed: Any) -> tuple[Path, Path]:
         "image_id": 1,
         "answer_type": "other",
         "question_type": "what is",
+        "multiple_choice_answer": "dog",
         "answers": [{"answer": answer, "answer_id": n} for n, answer in enumerate(["dog"] * 9 + ["puppy"])],
     }
     return (
@@ -155,7 +192,9 @@ def test_vqa_questions_join_the_records_of_their_photos(tmp_path: Path) -> None:
     with_question, without, held_out = join_questions(
         [record("coco/1"), record("coco/2"), record("coco/1", "test")], "coco", questions, splits=("train",)
     )
-    assert with_question.questions == (Question(1000, "What is it?", ("dog",) * 9 + ("puppy",), "other", "what is"),)
+    assert with_question.questions == (
+        Question(1000, "What is it?", ("dog",) * 9 + ("puppy",), "other", "what is", "dog"),
+    )
     assert without.questions == held_out.questions == ()
 
 
@@ -164,6 +203,15 @@ def test_a_question_without_annotation_or_with_a_malformed_one_is_named(tmp_path
         read_questions(*vqa_files(tmp_path, question_id=1001))
     with pytest.raises(ValueError, match=r"a\.json, question 1000"):
         read_questions(*vqa_files(tmp_path, answers=[{"answer": 3}]))
+    with pytest.raises(ValueError, match=r"a\.json, question 1000: expected 10 answers, received 9"):
+        read_questions(*vqa_files(tmp_path, answers=[{"answer": "dog"}] * 9))
+    questions, annotations = vqa_files(tmp_path)
+    write(questions, {"questions": [{"question_id": 1000, "question": "What is it?"}]})
+    with pytest.raises(ValueError, match=r"q\.json, question 1000: field 'image_id' is missing"):
+        read_questions(questions, annotations)
+    write(annotations, {"annotations": ["dog"]})
+    with pytest.raises(ValueError, match=r"a\.json, question at place 0: expected an object, received str"):
+        read_questions(questions, annotations)
 
 
 def test_visual_genome_objects_get_their_attributes(tmp_path: Path) -> None:
@@ -181,6 +229,15 @@ def test_visual_genome_objects_get_their_attributes(tmp_path: Path) -> None:
         ObjectBox((5, 6, 15, 26), "dog", ("brown", "big")),
         ObjectBox((1, 1, 3, 3), "ball"),
     )
+    nameless = write(tmp_path / "objects.json", [{"image_id": 7, "objects": [box | {"names": []}]}])
+    with pytest.raises(ValueError, match=r"objects\.json, image 7: list index out of range"):
+        read_visual_genome(nameless, None, PhotoSet("vg", tmp_path, "train"))
+    with pytest.raises(ValueError, match=r"objects\.json, image 8: Cannot decode .*8\.jpg"):
+        read_visual_genome(
+            write(tmp_path / "objects.json", [{"image_id": 8, "objects": []}]), None, PhotoSet("vg", tmp_path, "train")
+        )
+    with pytest.raises(ValueError, match=r"attributes\.json, image at place 0: expected an object"):
+        read_visual_genome(objects, write(attributes, ["brown"]), PhotoSet("vg", tmp_path, "train"))
     del box["names"]
     broken = write(tmp_path / "objects.json", [{"image_id": 7, "objects": [box]}])
     with pytest.raises(ValueError, match=r"objects\.json, image 7: field 'names' is missing"):

@@ -1,8 +1,12 @@
 """Expected values: worked by hand from https://visualqa.org/evaluation.html and arXiv:1505.00468, section 3."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from distillvlm.data.records import Question
+from distillvlm.data.vqa import read_questions
 from distillvlm.evaluation.vqa import (
     answer_score,
     build_answer_vocabulary,
@@ -102,6 +106,28 @@ def test_answer_vocabulary_keeps_answers_frequent_enough_commonest_first() -> No
 def test_answer_vocabulary_counts_the_most_frequent_answer_not_every_full_target() -> None:
     # Four of ten is already a full target; "no" stands first but is not the most frequent.
     assert build_answer_vocabulary([question(*["no"] * 4, *["yes"] * 6), question("the")], min_count=1) == ["yes"]
+
+
+def vqa_v2(folder: Path, first: int, answered: list[tuple[str, list[str]]]) -> list[Question]:
+    """Questions read from VQA v2's own two files; of each its `multiple_choice_answer` and what ten people said."""
+    asked, annotated = folder / f"questions_{first}.json", folder / f"annotations_{first}.json"
+    numbers = range(first, first + len(answered))
+    questions = [{"question_id": number, "image_id": 1, "question": "What?"} for number in numbers]
+    annotations = [
+        {"question_id": number, "multiple_choice_answer": chosen, "answers": [{"answer": word} for word in said]}
+        for number, (chosen, said) in zip(numbers, answered, strict=True)
+    ]
+    asked.write_text(json.dumps({"questions": questions}))
+    annotated.write_text(json.dumps({"annotations": annotations}))
+    return read_questions(asked, annotated)[1]
+
+
+def test_the_published_vocabulary_counts_what_vqa_v2_calls_the_most_frequent_answer(tmp_path: Path) -> None:
+    tie = ["no"] * 5 + ["yes"] * 5
+    training = vqa_v2(tmp_path, 0, [("yes", tie)] * 6 + [("A dog.", ["a dog"] * 10)] * 5 + [("a", ["a"] * 10)] * 9)
+    validation = vqa_v2(tmp_path, 100, [("yes", tie)] * 3 + [("dog", ["dog"] * 10)] * 4 + [("no", tie)] * 8)
+    # 9 times "yes" and "dog" over both files, in the normal form; "no" only 8 times; of "a" nothing is left.
+    assert build_answer_vocabulary([*training, *validation], min_count=9) == ["dog", "yes"]
 
 
 def test_scores_are_averaged_over_all_and_by_type() -> None:
