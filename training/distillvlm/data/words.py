@@ -14,7 +14,7 @@ from distillvlm.data.text_batches import mirror_words
 from distillvlm.data.vocabulary import Tokenizer, bert_vocabulary, build_vocabulary
 from distillvlm.modeling.vision_language import Lexicon
 
-TAG_PIECES = 2  # tell all tags apart; a third would cost every photo as many places of its prefix as it has tags
+MIN_TAG_PIECES = 2  # each further piece costs every photo as many places of its prefix as it has tags
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,14 @@ class Words:
 
     @cached_property
     def lexicon(self) -> Lexicon:
-        """Tag words as padded rows of their first WordPieces, and the mask of pieces that a caption may hold.
+        """Tag words as padded rows of as many first WordPieces as tell them all apart, and the mask of pieces that a
+        caption may hold.
 
         Raises:
-            ValueError: two tags have the same first pieces.
+            ValueError: two tags have the same pieces.
         """
         tokenizer = self.tokenizer
-        pieces = [tokenizer.encode(tag)[:TAG_PIECES] for tag in self.tags]
-        if len({tuple(row) for row in pieces}) < len(pieces):
-            raise ValueError(f"tags: expected words that differ in their first {TAG_PIECES} pieces")
+        pieces = _shortest_distinct([tokenizer.encode(tag) for tag in self.tags])
         tag_tokens = torch.full((len(pieces), max(map(len, pieces))), tokenizer.pad_id)
         for row, tokens in enumerate(pieces):
             tag_tokens[row, : len(tokens)] = torch.tensor(tokens)
@@ -56,6 +55,14 @@ class Words:
     @classmethod
     def load(cls, path: Path) -> Words:
         return cls(**{name: tuple(words) for name, words in json.loads(path.read_text()).items()})
+
+
+def _shortest_distinct(pieces: list[list[int]]) -> list[list[int]]:
+    for length in range(MIN_TAG_PIECES, max(map(len, pieces), default=0) + MIN_TAG_PIECES):
+        shortened = [row[:length] for row in pieces]
+        if len({tuple(row) for row in shortened}) == len(shortened):
+            return shortened
+    raise ValueError("tags: expected words that differ in their pieces")
 
 
 def collect_words(
