@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillvlm.data.text_batches import TextBatch, TextBatches
+from distillvlm.data.text_batches import MixedBatches, TextBatch
 from distillvlm.structures.regions import Regions
 
 
 @dataclass(frozen=True)
 class PretrainingBatch:
-    """Captions of B photos, their tags with some masked, and one text each that is theirs or another photo's.
+    """Texts of B photos, the photos' tags with some masked, and one text each that is theirs or another photo's.
 
-    captions: every word supervised by the words before it.
+    texts: where they are captions, every word is supervised by the words before it.
     tag_tokens, tag_targets: int64 [B, S]; the target is the token that was masked, 0 elsewhere.
     match_tokens, match_targets: int64 [B, 1, T], `[CLS] text [SEP]` with masked tokens where matched.
     matched: bool [B], whether the text is the photo's own.
     """
 
-    captions: TextBatch
+    texts: TextBatch
     tag_tokens: Tensor
     tag_targets: Tensor
     match_tokens: Tensor
@@ -32,15 +32,15 @@ class PretrainingBatch:
 
     @property
     def regions(self) -> Regions | None:
-        return self.captions.regions
+        return self.texts.regions
 
     @property
     def teacher_regions(self) -> Regions | None:
-        return self.captions.teacher_regions
+        return self.texts.teacher_regions
 
     @property
     def photos(self) -> Tensor:
-        return self.captions.photos
+        return self.texts.photos
 
     def to(self, device: torch.device) -> PretrainingBatch:
         return PretrainingBatch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
@@ -73,36 +73,38 @@ class MaskTokens:
 
 
 class PretrainingBatches:
-    """Adds masked tags and matched or polluted texts to batches of captions.
+    """Adds masked tags and matched or polluted texts to batches of texts.
 
-    tag_tokens: int64 [tag words, W], as in `Lexicon`. polluted_share: 0.5 in OSCAR.
+    texts: captions and other texts of photos (`mix_sources`). tag_tokens: int64 [tag words, W], as in `Lexicon`.
+    polluted_share: 0.5 in OSCAR.
     """
 
     def __init__(
-        self, captions: TextBatches, tag_tokens: Tensor, masking: MaskTokens, polluted_share: float, seed: int
+        self, texts: MixedBatches, tag_tokens: Tensor, masking: MaskTokens, polluted_share: float, seed: int
     ) -> None:
-        if captions.pool.kind != "captions" or captions.store is None:
-            raise ValueError("PretrainingBatches: expected captions of photos")
-        self.captions, self.masking = captions, masking
+        if any(source.store is None or source.pool.kind == "questions" for source in texts.sources):
+            raise ValueError("PretrainingBatches: expected captions or other texts of photos")
+        self.texts, self.masking = texts, masking
+        self.pad_id, self.sep_id = texts.sources[0].pad_id, texts.sources[0].sep_id
         self.tag_tokens = tag_tokens.numpy()
         self.polluted_share, self.seed = polluted_share, seed
 
     def batch(self, step: int) -> PretrainingBatch:
-        captions = self.captions.batch(step)
+        texts = self.texts.batch(step)
         draw = np.random.default_rng((self.seed, 3, step))
-        assert captions.regions is not None
-        tags_BG = captions.regions.tags.numpy()
-        tags_BGW = np.where(tags_BG[..., None] >= 0, self.tag_tokens[np.maximum(tags_BG, 0)], self.captions.pad_id)
-        tags = [self.masking(row, row != self.captions.pad_id, draw) for row in tags_BGW.reshape(len(tags_BG), -1)]
+        assert texts.regions is not None
+        tags_BG = texts.regions.tags.numpy()
+        tags_BGW = np.where(tags_BG[..., None] >= 0, self.tag_tokens[np.maximum(tags_BG, 0)], self.pad_id)
+        tags = [self.masking(row, row != self.pad_id, draw) for row in tags_BGW.reshape(len(tags_BG), -1)]
         matched = draw.random(len(tags_BG)) >= self.polluted_share
-        texts = [self._text(captions, photo, bool(own), draw) for photo, own in enumerate(matched)]
-        length = max(len(tokens) for tokens, _ in texts)
-        match = np.zeros((2, len(texts), 1, length), np.int64)
-        for row, (tokens, targets) in enumerate(texts):
+        pairs = [self._text(texts, photo, bool(own), draw) for photo, own in enumerate(matched)]
+        length = max(len(tokens) for tokens, _ in pairs)
+        match = np.zeros((2, len(pairs), 1, length), np.int64)
+        for row, (tokens, targets) in enumerate(pairs):
             match[0, row, 0, : len(tokens)] = tokens
             match[1, row, 0, : len(targets)] = targets
         return PretrainingBatch(
-            captions,
+            texts,
             torch.from_numpy(np.stack([tokens for tokens, _ in tags])),
             torch.from_numpy(np.stack([targets for _, targets in tags])),
             torch.from_numpy(match[0]),
@@ -111,13 +113,15 @@ class PretrainingBatches:
         )
 
     def _text(
-        self, captions: TextBatch, photo: int, own: bool, draw: np.random.Generator
+        self, texts: TextBatch, photo: int, own: bool, draw: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """`[CLS] text [SEP]` of the photo with masked tokens, or of another photo of the batch without."""
-        source = photo if own else (photo + int(draw.integers(1, len(captions.tokens)))) % len(captions.tokens)
-        place = draw.choice(np.flatnonzero(captions.valid[source].numpy()))
-        words = captions.tokens[source, place].numpy()
-        tokens = np.append(words[words != self.captions.pad_id], self.captions.sep_id)
+        source = photo if own else (photo + int(draw.integers(1, len(texts.tokens)))) % len(texts.tokens)
+        place = draw.choice(np.flatnonzero(texts.valid[source].numpy()))
+        words = texts.tokens[source, place].numpy()
+        tokens = words[words != self.pad_id]
+        if texts.kind == "captions":  # whose [SEP] is a target and no token
+            tokens = np.append(tokens, self.sep_id)
         if not own:
             return tokens, np.zeros_like(tokens)
         inner = np.ones(len(tokens), bool)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillvlm.data.records import Question, Record
+from distillvlm.data.records import Described, Question
 from distillvlm.data.region_store import FLIP, RegionStore
 from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.structures.regions import Regions
 
-Kind = Literal["captions", "questions"]
+Kind = Literal["captions", "questions", "texts"]
 UNSEEN_PHOTOS = 1_000_000_000  # numbers of texts without a photo begin here, beyond any store's rows
 
 
@@ -27,9 +27,9 @@ class TextBatch:
 
     regions: what the model in training sees of the photos; None for texts without a photo.
     teacher_regions: what a teacher sees of the same photos; None where there is none.
-    tokens: int64 [B, N, T]; captions `[CLS] w1 .. wn`, questions `[CLS] .. [SEP]`, then [PAD].
+    tokens: int64 [B, N, T]; captions `[CLS] w1 .. wn`, questions and other texts `[CLS] .. [SEP]`, then [PAD].
     targets: captions int64 [B, N, T] (the next token, [SEP] last, 0 where there is none);
-        questions float32 [B, N, A] (soft scores of the answers).
+        questions float32 [B, N, A] (soft scores of the answers); other texts float32 [B, N, 0].
     valid: bool [B, N], false for texts that only fill up a photo's row.
     photos: int64 [B], a number for each photo, the same in every batch; texts without a photo have their own.
     """
@@ -78,17 +78,12 @@ def mirror_words(text: str) -> str:
     return re.sub(r"\b(left|right)(most)?\b", lambda match: _MIRROR[match.group().lower()], text, flags=re.IGNORECASE)
 
 
-def caption_pool(records: Sequence[Record], tokenizer: Tokenizer, max_tokens: int) -> TextPool:
-    """Captions of the records that have any; of longer ones the first `max_tokens` pieces are learnt, and no end.
+def caption_pool(photos: Iterable[Described], tokenizer: Tokenizer, max_tokens: int) -> TextPool:
+    """Captions of the photos that have any; of longer ones the first `max_tokens` pieces are learnt, and no end.
 
     A caption with an unknown character is left out: [UNK] is nothing that a model should learn to say.
     """
-
-    def is_known(text: str) -> bool:
-        return tokenizer.unk_id not in tokenizer.encode(text)
-
-    known = [(record, [text for text in record.captions if is_known(text)]) for record in records]
-    chosen = [(record.photo_id, captions) for record, captions in known if captions]
+    chosen = _known_texts(((photo.photo_id, photo.captions) for photo in photos), tokenizer)
 
     def encode(text: str) -> tuple[int, ...]:
         return (tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id)[: max_tokens + 1]
@@ -101,6 +96,37 @@ def caption_pool(records: Sequence[Record], tokenizer: Tokenizer, max_tokens: in
         (),
         (),
     )
+
+
+def text_pool(groups: Iterable[tuple[str, Sequence[str]]], tokenizer: Tokenizer, max_tokens: int) -> TextPool:
+    """Texts by photo that a model reads and is not taught to say: for masked words and matching in pre-training.
+
+    Of longer ones the last words are left out, and texts with an unknown character altogether.
+    """
+    chosen = _known_texts(groups, tokenizer)
+
+    def encode(text: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode_question(text, max_tokens))
+
+    nothing: dict[int, float] = {}
+    no_targets = tuple((nothing,) * len(texts) for _, texts in chosen)
+    return TextPool(
+        "texts",
+        tuple(photo_id for photo_id, _ in chosen),
+        tuple(tuple(map(encode, texts)) for _, texts in chosen),
+        tuple(tuple(encode(mirror_words(text)) for text in texts) for _, texts in chosen),
+        no_targets,
+        no_targets,
+    )
+
+
+def _known_texts(groups: Iterable[tuple[str, Sequence[str]]], tokenizer: Tokenizer) -> list[tuple[str, list[str]]]:
+    """The groups with a text, without texts that the vocabulary can't write."""
+    known = (
+        (photo_id, [text for text in texts if tokenizer.unk_id not in tokenizer.encode(text)])
+        for photo_id, texts in groups
+    )
+    return [(photo_id, texts) for photo_id, texts in known if texts]
 
 
 def question_pool(
@@ -212,7 +238,7 @@ class TextBatches:
     def _empty_targets(self, tokens_BNT: Tensor) -> Tensor:
         if self.pool.kind == "captions":
             return torch.zeros_like(tokens_BNT)
-        return torch.zeros(*tokens_BNT.shape[:2], self.num_answers)
+        return torch.zeros(*tokens_BNT.shape[:2], self.num_answers if self.pool.kind == "questions" else 0)
 
     def _photo_numbers(self, rows: np.ndarray) -> Tensor:
         if self.store is None or self.pool.photo_ids is None:

@@ -12,6 +12,7 @@ from distillvlm.data.pretraining_batches import MaskTokens, PretrainingBatches
 from distillvlm.data.records import Question, Record
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.text_batches import MixedBatches, TextBatches, caption_pool, question_pool
+from distillvlm.data.text_sources import TextSource, mix_sources
 from distillvlm.data.words import Words
 from distillvlm.engine.checkpoint import load_trained
 from distillvlm.engine.progress import recent_means
@@ -95,20 +96,23 @@ def finetuning_batches(
 
 
 def pretraining_batches(
-    records: Sequence[Record],
+    sources: Sequence[TextSource],
     words: Words,
-    captions: tuple[int, int],
+    batch: tuple[int, int],
+    steps: int,
     polluted_share: float,
     seed: int,
     store: RegionStore,
     teacher_store: RegionStore | None = None,
 ) -> PretrainingBatches:
-    """Captions of photos with masked tags and matched or polluted texts."""
+    """Texts of photos, mixed from their sources, with masked tags and matched or polluted texts.
+
+    batch: photos of a batch, texts of each; steps: of the whole training.
+    """
     tokenizer = words.tokenizer
-    pool = caption_pool(records, tokenizer, TextMix.max_caption_tokens)
-    batches = TextBatches(pool, tokenizer, len(words.answers), *captions, seed, store, teacher_store)
+    texts = mix_sources(sources, tokenizer, batch, steps, seed, store, teacher_store)
     masking = MaskTokens(tokenizer.mask_id, tokenizer.mask_id + 1, len(words.vocabulary))
-    return PretrainingBatches(batches, words.lexicon.tag_tokens, masking, polluted_share, seed)
+    return PretrainingBatches(texts, words.lexicon.tag_tokens, masking, polluted_share, seed)
 
 
 def train_alone(

@@ -20,6 +20,7 @@ from distillvlm.data.records import Record, of_split
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes import Difficulty, load_scenes, write_scenes
 from distillvlm.data.scenes.files import SOURCE
+from distillvlm.data.text_sources import caption_source
 from distillvlm.data.words import Words, collect_words
 from distillvlm.engine.trainer import Batches, Schedule
 from distillvlm.evaluation.captions import cider_d, tokenize
@@ -311,9 +312,12 @@ class ScenesRecipe:
     def batches(self, lesson: Lesson, store: RegionStore, teacher_store: RegionStore | None) -> Batches:
         if lesson.kind == "pretraining":
             share = self.polluted_share
-            return pretraining_batches(self.training, self.words, self.captions, share, self.seed, store, teacher_store)
-        captions = lesson.steps * 2 // 5  # questions need more steps: only their [CLS] is supervised
-        mix = TextMix(self.captions, self.questions, captions, lesson.steps - captions)
+            captions = caption_source(self.training, self.words.tokenizer, TextMix.max_caption_tokens)
+            return pretraining_batches(
+                [captions], self.words, self.captions, lesson.steps, share, self.seed, store, teacher_store
+            )
+        caption_steps = lesson.steps * 2 // 5  # questions need more steps: only their [CLS] is supervised
+        mix = TextMix(self.captions, self.questions, caption_steps, lesson.steps - caption_steps)
         return finetuning_batches(self.training, self.words, mix, self.seed, store, teacher_store)
 
     def new_model(self, who: Who) -> VisionLanguageModel:

@@ -14,8 +14,9 @@ from distillvlm.tasks.objective import Outputs
 
 
 class PretrainingObjective:
-    """`caption`: every word from the words before it; `masked`: masked tags, and masked words of the matched texts seen
-    from both sides; `match`: matched or polluted, on pooled [CLS]. Masked tokens count on matched pairs only.
+    """`caption`: every word of a caption from the words before it; `masked`: masked tags, and masked words of the
+    matched texts seen from both sides; `match`: matched or polluted, on pooled [CLS]. Masked tokens count on matched
+    pairs only. Questions and other texts have no `caption` loss: they are read, not learnt as captions.
 
     Source: Li et al. 2020, arXiv:2004.06165, section 3.1.
     """
@@ -24,25 +25,29 @@ class PretrainingObjective:
         if regions is None:
             raise ValueError("pre-training: expected regions")
         prefix = model.encode_prefix(regions, batch.tag_tokens)
-        captions = run_captions(model, prefix, batch.captions)
+        said = run_captions(model, prefix, batch.texts) if batch.texts.kind == "captions" else None
         match = run_questions(model, prefix, batch.match_tokens, batch.matched.new_ones(len(batch.matched), 1))
         tags_MD = prefix.hidden[:, : batch.tag_targets.shape[1]][batch.tag_targets != 0]
         words_MD = match.states.hidden[batch.match_targets != 0]
         logits = {
-            "caption": supervised_words(model, captions.states, batch.captions),
             "masked_tags": model.word_logits(tags_MD).float(),
             "masked_words": model.word_logits(words_MD).float(),
             "match": model.match_logits(model.pool(match.states)[:, 0]).float(),
         }
-        return Outputs(prefix, (captions, match), logits)
+        if said is None:
+            return Outputs(prefix, (match,), logits)
+        words = supervised_words(model, said.states, batch.texts)
+        return Outputs(prefix, (said, match), {"caption": words, **logits})
 
     def losses(self, model: VisionLanguageModel, outputs: Outputs, batch: PretrainingBatch) -> dict[str, Tensor]:
-        words_M = batch.captions.targets[batch.captions.targets != 0]
         tags_M = batch.tag_targets[batch.tag_targets != 0]
         masked_M = batch.match_targets[batch.match_targets != 0]
-        return {
-            "caption": caption_loss(outputs.logits["caption"], words_M, model.caption_mask, 0.0),
+        losses = {
             "masked_tags": masked_token_loss(outputs.logits["masked_tags"], tags_M),
             "masked_words": masked_token_loss(outputs.logits["masked_words"], masked_M),
             "match": match_loss(outputs.logits["match"], batch.matched),
         }
+        if batch.texts.kind != "captions":
+            return losses
+        words_M = batch.texts.targets[batch.texts.targets != 0]
+        return {"caption": caption_loss(outputs.logits["caption"], words_M, model.caption_mask, 0.0), **losses}

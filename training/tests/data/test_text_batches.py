@@ -110,7 +110,7 @@ def test_a_mix_gives_each_source_its_steps_in_order(tmp_path: Path) -> None:
 
 
 def test_pretraining_masks_tags_and_pollutes_texts(tmp_path: Path) -> None:
-    captions = caption_batches(tmp_path, batch_size=3)
+    captions = MixedBatches([(caption_batches(tmp_path, batch_size=3), 20)], seed=2)
     masking = MaskTokens(TOKENIZER.mask_id, TOKENIZER.mask_id + 1, len(WORDS.vocabulary))
     batches = PretrainingBatches(captions, WORDS.lexicon.tag_tokens, masking, polluted_share=0.5, seed=2)
     matched = []

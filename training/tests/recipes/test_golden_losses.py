@@ -16,6 +16,7 @@ import torch
 from distillvlm.data.records import Record, of_split
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes import SMOKE, load_scenes, write_scenes
+from distillvlm.data.text_sources import caption_source
 from distillvlm.data.words import Words, collect_words
 from distillvlm.engine.trainer import Batches, Schedule, Task, train
 from distillvlm.evaluation.vqa import build_answer_vocabulary
@@ -68,7 +69,8 @@ class SmallSmoke:
 
     def pretraining(self) -> tuple[Task, Batches]:
         model = new_model(ModelSize(32, 2, 4, 64), self.words, self.store.feature_size, SEED)
-        batches = pretraining_batches(self.records, self.words, (8, 2), 0.5, SEED, self.store)
+        captions = caption_source(self.records, self.words.tokenizer, TextMix.max_caption_tokens)
+        batches = pretraining_batches([captions], self.words, (8, 2), STEPS, 0.5, SEED, self.store)
         return ObjectiveTask(model, PretrainingObjective()), batches
 
     def distillation(self) -> tuple[Task, Batches]:

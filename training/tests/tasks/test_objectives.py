@@ -42,6 +42,10 @@ def pretraining() -> PretrainingBatch:
     return PretrainingBatch(captions(), tags, tag_targets, match, match_targets, torch.tensor([True, False, True]))
 
 
+def pretraining_on_questions() -> PretrainingBatch:
+    return replace(pretraining(), texts=replace(questions(), kind="texts", targets=torch.zeros(3, 1, 0)))
+
+
 def parameters_without_gradient(model: VisionLanguageModel) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()}
 
@@ -69,6 +73,21 @@ def test_pre_training_reaches_every_parameter_but_the_answers() -> None:
     }
 
 
+def test_pre_training_on_questions_teaches_no_caption() -> None:
+    model = tiny_model().train()
+    losses = ObjectiveTask(model, PretrainingObjective())(pretraining_on_questions())
+    assert set(losses) == {"masked_tags", "masked_words", "match"}
+    assert all(bool(loss > 0) for loss in losses.values())
+
+
+def test_distillation_in_pre_training_takes_batches_with_and_without_captions() -> None:
+    task = distillation(DistillationSettings(classification=0.0, queue_size=64), PretrainingObjective())
+    for batch in (pretraining(), pretraining_on_questions()):
+        losses = task(batch)
+        sum(losses.values()).backward()
+        assert {"attention", "hidden"} < set(losses)
+
+
 def test_a_blind_model_does_not_see_the_photo() -> None:
     model = tiny_model()
     task = ObjectiveTask(model, LanguageObjective(), blind=True).eval()
@@ -80,7 +99,12 @@ def test_a_blind_model_does_not_see_the_photo() -> None:
 
 
 @pytest.mark.parametrize(
-    ("objective", "batch"), [(LanguageObjective(0.0), captions()), (PretrainingObjective(), pretraining())]
+    ("objective", "batch"),
+    [
+        (LanguageObjective(0.0), captions()),
+        (PretrainingObjective(), pretraining()),
+        (PretrainingObjective(), pretraining_on_questions()),
+    ],
 )
 def test_padded_texts_change_no_loss_and_no_gradient(objective, batch) -> None:
     def gradients(of) -> tuple[torch.Tensor, ...]:
@@ -90,7 +114,7 @@ def test_padded_texts_change_no_loss_and_no_gradient(objective, batch) -> None:
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
         return (*[loss.detach() for loss in losses.values()], *grads)
 
-    plain = batch.captions if isinstance(batch, PretrainingBatch) else batch
+    plain = batch.texts if isinstance(batch, PretrainingBatch) else batch
     pad = torch.nn.functional.pad
     wider = replace(
         plain,
@@ -98,7 +122,7 @@ def test_padded_texts_change_no_loss_and_no_gradient(objective, batch) -> None:
         targets=pad(plain.targets, (0, 2, 0, 1)),
         valid=pad(plain.valid, (0, 1)),
     )
-    padded = replace(batch, captions=wider) if isinstance(batch, PretrainingBatch) else wider
+    padded = replace(batch, texts=wider) if isinstance(batch, PretrainingBatch) else wider
     for ours, theirs in zip(gradients(padded), gradients(batch), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
