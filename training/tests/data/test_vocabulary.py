@@ -9,6 +9,7 @@ import pytest
 from tokenizers import Tokenizer as Reference
 
 from distillvlm.data.vocabulary import SPECIAL_TOKENS, Tokenizer, bert_vocabulary, build_vocabulary
+from distillvlm.data.words import collect_words
 
 TEXTS = ["A brown dog runs on the beach.", "The dog's ball isn't red; it's blue!", "Two kayakers paddle."]
 HARD_TEXTS = [
@@ -109,3 +110,13 @@ def test_wrong_vocabularies_ids_and_files_are_errors(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match=r"tokenizer\.json"):
         Tokenizer.load(tmp_path / "tokenizer.json")
+
+
+def test_tags_keep_as_many_pieces_as_tell_them_apart() -> None:
+    def pieces(*tags: str) -> int:
+        return collect_words([], [], tags, [], min_count=1).lexicon.tag_tokens.shape[1]
+
+    assert pieces("dog", "red fire truck") == 2
+    assert pieces("red fire truck", "red fire hydrant with snow") == 3
+    with pytest.raises(ValueError, match="tags: expected words that differ"):
+        pieces("red fire truck", "Red Fire Truck")
