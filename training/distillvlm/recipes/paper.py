@@ -14,6 +14,7 @@ import torch
 
 from distillvlm.data.records import Record, of_split
 from distillvlm.data.region_store import RegionStore
+from distillvlm.data.text_sources import caption_source
 from distillvlm.data.vocabulary import Tokenizer, bert_vocabulary, specials_first
 from distillvlm.data.words import Words, words_over
 from distillvlm.engine.trainer import Batches, Schedule
@@ -279,7 +280,10 @@ class PaperRecipe:
         course = lesson.course
         if course.name == "pretraining":
             share = self.polluted_share
-            return pretraining_batches(self.training, self.words, course.batch, share, self.seed, store, teacher_store)
+            captions = caption_source(self.training, self.words.tokenizer, TextMix.max_caption_tokens)
+            return pretraining_batches(
+                [captions], self.words, course.batch, lesson.steps, share, self.seed, store, teacher_store
+            )
         captions = lesson.steps if course.name == "captions" else 0
         mix = TextMix(course.batch, course.batch, captions, lesson.steps - captions, max_caption_tokens=CAPTION_TOKENS)
         return finetuning_batches(of_coco(self.training), self.words, mix, self.seed, store, teacher_store)
