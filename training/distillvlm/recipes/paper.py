@@ -280,9 +280,9 @@ class PaperRecipe:
         course = lesson.course
         if course.name == "pretraining":
             share = self.polluted_share
-            captions = caption_source(self.training, self.words.tokenizer, TextMix.max_caption_tokens)
+            source = caption_source(self.training, self.words.tokenizer, TextMix.max_caption_tokens)
             return pretraining_batches(
-                [captions], self.words, course.batch, lesson.steps, share, self.seed, store, teacher_store
+                [source], self.words, course.batch, lesson.steps, share, self.seed, store, teacher_store
             )
         captions = lesson.steps if course.name == "captions" else 0
         mix = TextMix(course.batch, course.batch, captions, lesson.steps - captions, max_caption_tokens=CAPTION_TOKENS)
