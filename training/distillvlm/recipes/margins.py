@@ -44,9 +44,10 @@ def measure_margins(
 
 
 def _nearest_captions(store: RegionStore, test: Sequence[Record], training: Sequence[Record]) -> list[str]:
+    """By the feature of the first region, which is the whole photo in a detector with a grid."""
+
     def whole_photos(records: Sequence[Record]) -> np.ndarray:
-        regions = store.regions([record.photo_id for record in records])
-        return (regions.features * regions.valid[..., None]).sum(1).numpy()
+        return store.regions([record.photo_id for record in records]).features[:, 0].numpy()
 
     captions = [record.captions for record in training]
     return nearest_neighbour_captions(whole_photos(test), whole_photos(training), captions)
