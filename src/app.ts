@@ -37,6 +37,7 @@ export async function startApp(settings: Settings, logger: Logger): Promise<Runn
     processes: settings.inferenceProcesses,
     threads: settings.intraOpThreads,
     maxBatch: settings.maxBatch,
+    batchWaitMs: settings.batchWaitMs,
     maxQueue: settings.maxQueuedPhotos,
     logger,
   });

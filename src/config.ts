@@ -29,6 +29,8 @@ export const SETTINGS = {
   intraOpThreads: integer('INTRA_OP_THREADS', 0, 0, 256),
   /** Pairs of photo and question, or photos to caption, that share a run of the graphs; more need more memory at once. */
   maxBatch: integer('MAX_BATCH', 8, 1, 256),
+  /** Under load batches fill by themselves while the processes are busy; a wait pays where requests come in bursts. */
+  batchWaitMs: integer('BATCH_WAIT_MS', 0, 0, 1_000),
   /** Photos waiting or in work: 256 are sixteen of the largest requests, and at 20 MB each 5 GB at the very most. */
   maxQueuedPhotos: integer('MAX_QUEUED_PHOTOS', 256, 1, 100_000),
   /** A person waits that long at most; work that would end later is dropped. */

@@ -43,7 +43,7 @@ async function scorePhoto(service: InferenceService, photo: string, run: ScoreRu
 }
 
 async function captionLines(service: InferenceService, photo: string, image: Uint8Array, { options }: ScoreRun) {
-  const { captions } = await service.run({ task: 'caption', image, options });
+  const { captions } = await service.run({ task: 'caption', image, options, priority: 'bulk' });
   return captions.slice(0, 1).map(({ caption, score, logProbability }) => ({
     image: photo,
     caption,
@@ -54,7 +54,7 @@ async function captionLines(service: InferenceService, photo: string, image: Uin
 
 async function answerLines(service: InferenceService, photo: string, image: Uint8Array, run: ScoreRun) {
   const { questions, options } = run;
-  const { results } = await service.run({ task: 'vqa', image, questions, options });
+  const { results } = await service.run({ task: 'vqa', image, questions, options, priority: 'bulk' });
   return results.map(({ question, answers }) => ({
     image: photo,
     question,

@@ -19,7 +19,7 @@ export type AppOptions = Omit<InferenceContext, 'metrics'> & {
 /** The whole HTTP side over an inference service. */
 export function createApp(options: AppOptions): Express {
   const { service, models, document, logger, closing } = options;
-  const metrics = new Metrics();
+  const metrics = new Metrics(service);
   const app = express();
   app.disable('x-powered-by').disable('etag');
 

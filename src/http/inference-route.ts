@@ -1,11 +1,11 @@
 import type { RequestHandler, Response } from 'express';
 import { type ErrorCode, ServiceError } from '../errors';
-import type { InferenceService, JobResult, PhotoJob } from '../inference/service';
-import type { DecodingOptions } from '../vision-language/results';
+import type { InferenceService, JobResult, PhotoJob, Work } from '../inference/service';
 import { readInferenceRequest } from './inference-request';
 import type { Metrics } from './metrics';
 import { findModel, modelId, type ServedModels } from './model';
 import type { ApiDocument } from './openapi';
+import { readTreatment } from './request-headers';
 import { answerEntries, captionEntries, type Entry, type Outcome, responseBody } from './responses';
 
 export interface InferenceContext {
@@ -21,7 +21,7 @@ export interface InferenceContext {
 /** In what the tasks differ at this border. */
 interface TaskBorder<J extends PhotoJob> {
   readonly task: J['task'];
-  toJob(image: Uint8Array, questions: readonly string[], options: DecodingOptions): J;
+  toJob(work: Work, questions: readonly string[]): J;
   toEntries(photos: readonly Outcome<JobResult<J>>[], questions: readonly string[]): Entry[];
 }
 
@@ -29,13 +29,13 @@ type JobOf<Task extends PhotoJob['task']> = Extract<PhotoJob, { task: Task }>;
 
 export const CAPTION: TaskBorder<JobOf<'caption'>> = {
   task: 'caption',
-  toJob: (image, _questions, options) => ({ task: 'caption', image, options }),
+  toJob: (work) => ({ ...work, task: 'caption' }),
   toEntries: captionEntries,
 };
 
 export const VQA: TaskBorder<JobOf<'vqa'>> = {
   task: 'vqa',
-  toJob: (image, questions, options) => ({ task: 'vqa', image, questions, options }),
+  toJob: (work, questions) => ({ ...work, task: 'vqa', questions }),
   toEntries: answerEntries,
 };
 
@@ -52,10 +52,11 @@ const FAULTS_OF_A_PHOTO: ReadonlySet<ErrorCode> = new Set([
 export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, border: TaskBorder<J>): RequestHandler {
   return async (request, response) => {
     refuseWhenClosing(context.closing);
+    const { priority } = readTreatment(context.document, request);
     const asked = await readInferenceRequest(border.task, context.document, request, response);
     const model = findModel(context.models, asked.model);
     const options = asked.optionsFor(model);
-    const jobs = asked.photos.map((image) => border.toJob(image, asked.questions, options));
+    const jobs = asked.photos.map((image) => border.toJob({ image, options, priority }, asked.questions));
     const photos = await runAll(context, jobs, response);
     response.json(responseBody(modelId(model), border.toEntries(photos, asked.questions), asked.plural));
   };

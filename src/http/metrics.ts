@@ -1,5 +1,7 @@
 import type { RequestHandler } from 'express';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { InferenceService } from '../inference/service';
+import { observeInference } from './inference-metrics';
 import type { Outcome } from './request-context';
 
 /** Seconds: from a refusal to the longest deadline that makes sense. */
@@ -31,8 +33,9 @@ export class Metrics {
     registers: [this.registry],
   });
 
-  constructor() {
+  constructor({ events }: InferenceService) {
     collectDefaultMetrics({ register: this.registry });
+    observeInference(events, this.registry);
   }
 
   observe(route: string, outcome: Outcome, seconds: number): void {

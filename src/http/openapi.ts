@@ -30,7 +30,10 @@ const WITHOUT_OPERATION: Operation['responses'] = {
   405: { $ref: '#/components/responses/MethodNotAllowed' },
 };
 
-export type RequestSchema = 'CaptionForm' | 'CaptionRequest' | 'VqaForm' | 'VqaRequest';
+export type RequestSchema = 'CaptionForm' | 'CaptionRequest' | 'VqaForm' | 'VqaRequest' | 'RequestHeaders';
+
+/** What comes in these is text, whatever it stands for. */
+const OF_TEXT: ReadonlySet<RequestSchema> = new Set(['CaptionForm', 'VqaForm', 'RequestHeaders']);
 
 /** Id under which the validators know the document. */
 const DOCUMENT = 'openapi.yaml';
@@ -41,7 +44,7 @@ export class ApiDocument {
   readonly content: Document;
   /** JSON says what type a value has. */
   private readonly strict: Ajv2020;
-  /** A form and a query string are text only: "5" is a number and one value may be a list. */
+  /** A form, a query string and headers are text only: "5" is a number and one value may be a list. */
   private readonly coercing: Ajv2020;
 
   constructor(file: string) {
@@ -67,9 +70,9 @@ export class ApiDocument {
     return Object.keys(this.content.components.schemas[schema]?.properties ?? {});
   }
 
-  /** @returns the outermost error, or nothing; values of a form are turned into their types in place. */
+  /** @returns the outermost error, or nothing; values that came as text are turned into their types in place. */
   check(schema: RequestSchema, fields: object): ErrorObject | undefined {
-    const validator = schema.endsWith('Form') ? this.coercing : this.strict;
+    const validator = OF_TEXT.has(schema) ? this.coercing : this.strict;
     const validate = compiled(validator, `#/components/schemas/${schema}`);
     return validate(fields) ? undefined : validate.errors?.at(-1);
   }

@@ -28,6 +28,8 @@ export function violation({ keyword, instancePath, params, schema, data }: Error
     case 'minLength':
     case 'pattern':
       return missing(name, `${name} is empty.`);
+    case 'enum':
+      return new ServiceError('invalid_request', `${name} must be one of ${(schema as string[]).join(', ')}.`);
     case 'type':
       return Array.isArray(data)
         ? new ServiceError('invalid_request', `${name} is given more than once.`)

@@ -23,11 +23,10 @@ process.on('SIGINT', ignore);
 async function receive(message: MessageToChild): Promise<void> {
   switch (message.type) {
     case 'load':
-      predictor = await Predictor.load(message.bundle, message.session);
-      for (const batch of WARM_UP) {
-        await run(batch);
-      }
-      send({ type: 'ready' });
+      predictor = await Predictor.load(message.bundle, message.session, (report) => {
+        send({ type: 'stage', report });
+      });
+      send({ type: 'ready', msPerUnit: await warmUp() });
       break;
     case 'run':
       send({ type: 'outcomes', outcomes: await run(message.batch) });
@@ -35,6 +34,16 @@ async function receive(message: MessageToChild): Promise<void> {
     case 'cancel':
       cancellations[message.photo]?.abort();
   }
+}
+
+/** @returns what the last batch took, which is of one unit. */
+async function warmUp(): Promise<number> {
+  let startMs = 0;
+  for (const batch of WARM_UP) {
+    startMs = performance.now();
+    await run(batch);
+  }
+  return performance.now() - startMs;
 }
 
 async function run({ task, options, photos }: Batch): Promise<Outcome[]> {

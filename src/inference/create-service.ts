@@ -12,6 +12,8 @@ export interface InferenceOptions {
   readonly threads: number;
   /** Pairs of photo and question that share a run of the graphs, at least 1; a caption counts as one. */
   readonly maxBatch: number;
+  /** How long a job waits for others to share its batch while a process is free; by default not at all. */
+  readonly batchWaitMs?: number;
   /** Photos that wait or are in work, at least 1; further ones are refused as `overloaded`. */
   readonly maxQueue: number;
   readonly logger: Logger;
@@ -21,13 +23,14 @@ export interface InferenceOptions {
 
 /** Starts the inference processes; jobs may be given at once and wait until one is ready. */
 export function createInferenceService(options: InferenceOptions): InferenceService {
-  const { bundle, processes, threads, maxBatch, maxQueue, logger } = options;
+  const { bundle, processes, threads, maxBatch, batchWaitMs = 0, maxQueue, logger } = options;
   return new Scheduler({
     bundle,
     session: { threads, executionProviders: ['cpu'] },
     entry: options.childEntry ?? path.join(__dirname, 'child.js'),
     processes,
     maxBatch,
+    batchWaitMs,
     maxQueue,
     logger,
   });

@@ -1,6 +1,7 @@
 import type { ServiceError } from '../errors';
 import type { SessionOptions } from '../onnx/session';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../vision-language/results';
+import type { StageReport } from '../vision-language/stage';
 import type { PhotoJob } from './service';
 
 // What parent and child tell each other until the parent closes the channel, which ends the child. The channel is made
@@ -31,7 +32,10 @@ export type MessageToChild =
   | { readonly type: 'cancel'; readonly photo: number };
 
 export type MessageToParent =
-  | { readonly type: 'ready' }
+  /** With the pace of the last warm-up batch. */
+  | { readonly type: 'ready'; readonly msPerUnit: number }
+  /** While a batch runs, at the end of each stage. */
+  | { readonly type: 'stage'; readonly report: StageReport }
   /** One for each photo of the batch, in their order. */
   | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
   /** The bundle cannot be served, or a batch as a whole failed: a bug, or no memory. */

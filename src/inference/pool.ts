@@ -1,10 +1,13 @@
+import type { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../errors';
 import type { Logger } from '../logger';
 import { BundleError } from '../onnx/manifest';
+import type { StageReport } from '../vision-language/stage';
+import type { InferenceEvents } from './events';
 import { InferenceProcess, type ProcessOptions } from './process';
 
-export interface PoolOptions extends ProcessOptions {
+export interface PoolOptions extends Omit<ProcessOptions, 'onStage'> {
   /** Processes kept alive, at least 1. */
   readonly processes: number;
   readonly logger: Logger;
@@ -27,10 +30,9 @@ export class ProcessPool {
   private readonly closing = new AbortController();
   private readonly keepers: Promise<void>[] = [];
 
-  /** @param onReady called whenever a process has become ready */
   constructor(
     private readonly options: PoolOptions,
-    private readonly onReady: () => void,
+    private readonly events: EventEmitter<InferenceEvents>,
   ) {
     const firstLoads = Array.from(
       { length: options.processes },
@@ -67,17 +69,18 @@ export class ProcessPool {
 
   private async keepOneAlive(onLoaded: () => void, onRefused: (reason: Error) => void): Promise<void> {
     const { logger } = this.options;
+    const onStage = (report: StageReport): void => void this.events.emit('stage', report);
     let failuresInARow = 0;
     while (!this.closing.signal.aborted) {
-      const process = new InferenceProcess(this.options);
+      const process = new InferenceProcess({ ...this.options, onStage });
       this.processes.add(process);
       const { pid } = process;
       try {
-        await process.load();
+        const msPerUnit = await process.load();
         logger.info({ event: 'inference_process_ready', pid });
         failuresInARow = 0;
         onLoaded();
-        this.onReady();
+        this.events.emit('processReady', { msPerUnit });
       } catch (error) {
         logger.error({ event: 'inference_process_failed', pid, err: error });
         failuresInARow += 1;
@@ -89,6 +92,7 @@ export class ProcessPool {
       const how = await process.exited;
       logger.info({ event: 'inference_process_gone', pid, how });
       this.processes.delete(process);
+      this.events.emit('processGone');
       await this.backOff(failuresInARow);
     }
     onRefused(new ServiceError('shutting_down', 'The server is shutting down.'));

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { BundleError } from '../onnx/manifest';
 import type { SessionOptions } from '../onnx/session';
+import type { StageReport } from '../vision-language/stage';
 import type { Batch, MessageToChild, MessageToParent, Outcome } from './messages';
 
 export interface ProcessOptions {
@@ -9,6 +10,8 @@ export interface ProcessOptions {
   readonly session: SessionOptions;
   /** Path of the compiled `child.js`. */
   readonly entry: string;
+  /** Called at the end of each stage of a batch. */
+  readonly onStage?: (report: StageReport) => void;
 }
 
 /** The process was gone before it could answer. */
@@ -27,7 +30,9 @@ export class InferenceProcess {
   constructor(private readonly options: ProcessOptions) {
     // Flags of the parent's own Node (a debugger's port, a test runner's loader) are not for the child.
     this.child = fork(options.entry, [], { serialization: 'advanced', execArgv: [] });
-    this.child.on('message', (reply: MessageToParent) => this.waiting?.resolve(reply));
+    this.child.on('message', (message: MessageToParent) => {
+      this.hear(message);
+    });
     this.exited = new Promise((resolve) => {
       const leave = (how: string): void => {
         this.currentStatus = 'gone';
@@ -51,14 +56,18 @@ export class InferenceProcess {
     return this.currentStatus;
   }
 
-  /** @throws BundleError when the bundle cannot be served; ProcessDied */
-  async load(): Promise<void> {
+  /**
+   * @returns milliseconds that a unit took in the last warm-up batch
+   * @throws BundleError when the bundle cannot be served; ProcessDied
+   */
+  async load(): Promise<number> {
     const { bundle, session } = this.options;
     const reply = await this.ask({ type: 'load', bundle, session });
-    if (reply.type === 'failed') {
-      throw new BundleError(reply.reason);
+    if (reply.type !== 'ready') {
+      throw new BundleError(reasonOf(reply));
     }
     this.currentStatus = 'free';
+    return reply.msPerUnit;
   }
 
   /**
@@ -70,7 +79,7 @@ export class InferenceProcess {
     const reply = await this.ask({ type: 'run', batch });
     this.currentStatus = 'free';
     if (reply.type !== 'outcomes') {
-      throw new Error(reply.type === 'failed' ? reply.reason : `Expected outcomes but received ${reply.type}`);
+      throw new Error(reasonOf(reply));
     }
     return reply.outcomes;
   }
@@ -91,6 +100,15 @@ export class InferenceProcess {
     this.child.kill('SIGKILL');
   }
 
+  private hear(message: MessageToParent): void {
+    if (message.type !== 'stage') {
+      this.waiting?.resolve(message);
+    } else if (this.currentStatus === 'busy') {
+      // Stages of the warm-up are of no batch.
+      this.options.onStage?.(message.report);
+    }
+  }
+
   private ask(message: MessageToChild): Promise<MessageToParent> {
     return new Promise((resolve, reject) => {
       this.waiting = { resolve, reject };
@@ -105,4 +123,8 @@ export class InferenceProcess {
       }
     });
   }
+}
+
+function reasonOf(reply: MessageToParent): string {
+  return reply.type === 'failed' ? reply.reason : `Expected another message than ${reply.type}`;
 }

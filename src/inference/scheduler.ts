@@ -1,6 +1,8 @@
+import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../errors';
 import { DrainRate } from './drain-rate';
+import type { InferenceEvents } from './events';
 import type { Batch } from './messages';
 import { type PoolOptions, ProcessPool } from './pool';
 import { type InferenceProcess, ProcessDied } from './process';
@@ -10,6 +12,8 @@ import type { InferenceService, JobResult, PhotoJob, ReadyState } from './servic
 export interface SchedulerOptions extends PoolOptions {
   /** Pairs of photo and question in a batch, at least 1; a caption counts as one. */
   readonly maxBatch: number;
+  /** How long a job waits for others to share its batch while a process is free, at least 0. */
+  readonly batchWaitMs: number;
   /** Jobs that wait or are in work, at least 1; further ones are refused. */
   readonly maxQueue: number;
 }
@@ -19,6 +23,7 @@ const RESTART_SECONDS = 5;
 
 /** Queues jobs and hands each process that is free the next batch of them. */
 export class Scheduler implements InferenceService {
+  readonly events = new EventEmitter<InferenceEvents>();
   private readonly pool: ProcessPool;
   private readonly queue = new JobQueue();
   private readonly unsettled = new Set<PendingJob>();
@@ -27,9 +32,10 @@ export class Scheduler implements InferenceService {
   private closed = false;
 
   constructor(private readonly options: SchedulerOptions) {
-    this.pool = new ProcessPool(options, () => {
+    this.events.on('processReady', () => {
       this.dispatch();
     });
+    this.pool = new ProcessPool(options, this.events);
   }
 
   get state(): ReadyState {
@@ -53,10 +59,7 @@ export class Scheduler implements InferenceService {
     signal?.addEventListener('abort', abandon, { once: true });
     this.unsettled.add(pending);
     this.queue.append(pending);
-    // Not at once: the photos of one request come in the same turn of the event loop and can share a batch.
-    setImmediate(() => {
-      this.dispatch();
-    });
+    this.dispatchSoon();
     try {
       return (await pending.result) as JobResult<J>;
     } finally {
@@ -82,6 +85,19 @@ export class Scheduler implements InferenceService {
     }
   }
 
+  /** Not at once: the photos of one request come in the same turn of the event loop and can share a batch. */
+  private dispatchSoon(): void {
+    const { maxBatch, batchWaitMs } = this.options;
+    const dispatch = (): void => {
+      this.dispatch();
+    };
+    if (batchWaitMs > 0 && this.queue.units < maxBatch) {
+      setTimeout(dispatch, batchWaitMs);
+    } else {
+      setImmediate(dispatch);
+    }
+  }
+
   private dispatch(): void {
     for (;;) {
       const process = this.pool.findFree();
@@ -100,6 +116,8 @@ export class Scheduler implements InferenceService {
       };
     }
     const startedMs = performance.now();
+    const units = jobs.reduce((sum, job) => sum + job.units, 0);
+    this.events.emit('batchStarted', { units, waitsMs: jobs.map(({ queuedAtMs }) => startedMs - queuedAtMs) });
     try {
       const outcomes = await process.run(toBatch(jobs));
       for (const [photo, outcome] of outcomes.entries()) {
@@ -107,7 +125,9 @@ export class Scheduler implements InferenceService {
           jobs[photo]?.settle(outcome);
         }
       }
-      this.drainRate.record(jobs.length, performance.now() - startedMs, this.options.processes);
+      const ms = performance.now() - startedMs;
+      this.drainRate.record(jobs.length, ms, this.options.processes);
+      this.events.emit('batchEnded', { units, ms, processes: this.pool.readyCount });
     } catch (error) {
       this.retryOrFail(jobs, error);
     }
@@ -132,6 +152,7 @@ export class Scheduler implements InferenceService {
     for (const job of again) {
       job.hasFailed = true;
       job.onAbandoned = undefined;
+      this.events.emit('jobRetried');
     }
     this.queue.putBack(again);
   }
@@ -152,8 +173,10 @@ export class Scheduler implements InferenceService {
   }
 
   private giveUp(job: PendingJob, reason: unknown): void {
-    this.queue.remove(job);
-    job.abandon(reason);
+    if (!job.settled) {
+      this.events.emit('jobDropped', { when: this.queue.remove(job) ? 'waiting' : 'running' });
+      job.abandon(reason);
+    }
   }
 }
 

@@ -1,23 +1,36 @@
+import type { EventEmitter } from 'node:events';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../vision-language/results';
+import type { InferenceEvents } from './events';
+
+/** Interactive work goes first; bulk work still gets its share of the batches. */
+export type Priority = 'interactive' | 'bulk';
+
+/** What every job has, whatever its task. */
+export interface Work {
+  readonly image: Uint8Array;
+  readonly options: DecodingOptions;
+  readonly priority: Priority;
+}
 
 /** What one photo asks of the model: a caption, or answers to questions. */
 export type PhotoJob =
-  | { readonly task: 'caption'; readonly image: Uint8Array; readonly options: DecodingOptions }
-  | {
-      readonly task: 'vqa';
-      readonly image: Uint8Array;
-      readonly questions: readonly string[];
-      readonly options: DecodingOptions;
-    };
+  (Work & { readonly task: 'caption' }) | (Work & { readonly task: 'vqa'; readonly questions: readonly string[] });
 
 export type JobResult<J extends PhotoJob> = J['task'] extends 'caption' ? CaptionResult : AnswerResult;
 
 export type ReadyState = 'starting' | 'ready' | 'draining' | 'stopped';
 
+/** A job's work in pairs of photo and question; a caption counts as one. */
+export function unitsOf(job: PhotoJob): number {
+  return job.task === 'vqa' ? job.questions.length : 1;
+}
+
 /** Inference as its callers (`http`, `batch`) see it: jobs in, results out; the processes behind it are its own affair. */
 export interface InferenceService {
   /** `starting` while no process is ready, be it at first or because all of them restart. */
   readonly state: ReadyState;
+
+  readonly events: EventEmitter<InferenceEvents>;
 
   /**
    * Queues one photo; while no process is ready it waits.

@@ -8,7 +8,7 @@ import { readCaptions } from './captions';
 import { type Detection, VisionLanguageModel } from './model';
 import { objectWeights, readRegions } from './regions';
 import type { AnswerResult, CaptionResult, DecodingOptions, PhotoFacts } from './results';
-import { Ended, runStage } from './stage';
+import { Ended, runStage, type StageName, type StageReport } from './stage';
 import { readVocabulary, type Vocabulary } from './vocabulary';
 
 export interface CaptionRequest {
@@ -35,22 +35,32 @@ export class Predictor {
     private readonly model: VisionLanguageModel,
     private readonly tokenizer: Tokenizer,
     private readonly vocabulary: Vocabulary,
+    private readonly onStage: (report: StageReport) => void,
   ) {}
 
-  /** @throws BundleError when a file or a graph of the bundle is not what its manifest says. */
-  static async load(directory: string, options: SessionOptions): Promise<Predictor> {
+  /**
+   * @param onStage called at the end of each stage
+   * @throws BundleError when a file or a graph of the bundle is not what its manifest says.
+   */
+  static async load(
+    directory: string,
+    options: SessionOptions,
+    onStage: (report: StageReport) => void = () => undefined,
+  ): Promise<Predictor> {
     const bundle = await Bundle.open(directory);
     return new Predictor(
       bundle,
       await VisionLanguageModel.load(bundle, options),
       new Tokenizer(await bundle.readJson('tokenizer.json')),
       await readVocabulary(bundle),
+      onStage,
     );
   }
 
   async caption(requests: readonly CaptionRequest[], options: DecodingOptions): Promise<(CaptionResult | Ended)[]> {
     const { sep } = this.bundle.manifest.special_tokens;
-    return runStage(
+    return this.stage(
+      'caption',
       await this.encode(requests),
       (photos) => this.model.generateCaptions(photos, options),
       ({ photo, detection }, generated) => ({
@@ -67,7 +77,8 @@ export class Predictor {
       (request, questionIds) => ({ ...request, questionIds }),
     );
     const { activation } = this.bundle.manifest.scores.answer;
-    return runStage(
+    return this.stage(
+      'answer',
       await this.encode(asked),
       (photos) => this.model.answerQuestions(photos),
       ({ questions, photo, detection }, answers) => ({
@@ -83,21 +94,40 @@ export class Predictor {
 
   /** The half that both tasks share: what the detector sees in each photo, and its keys and values in every layer. */
   private async encode<Request extends CaptionRequest>(requests: readonly (Request | Ended)[]) {
-    const decoded = await runStage(
+    const decoded = await this.stage(
+      'decode',
       requests,
       (photos) => Promise.all(photos.map(({ image }) => this.decode(image))),
       (request, photo) => ({ ...request, photo }),
     );
-    const detected = await runStage(
+    const detected = await this.stage(
+      'detect',
       decoded,
       (photos) => this.model.detect(photos.map(({ photo }) => photo.pixels)),
       (request, detection) => ({ ...request, detection }),
     );
-    return runStage(
+    return this.stage(
+      'prefix',
       detected,
       (photos) => this.model.encodePrefixes(photos.map(({ detection }) => detection)),
       (request, prefix) => ({ ...request, prefix }),
     );
+  }
+
+  /** `runStage` that tells what it took. */
+  private stage<Photo extends { readonly signal: AbortSignal }, Result extends object, Next>(
+    name: StageName,
+    batch: readonly (Photo | Ended)[],
+    run: (photos: readonly Photo[]) => Promise<readonly (Result | Ended)[]>,
+    join: (photo: Photo, result: Result) => Next,
+  ): Promise<(Next | Ended)[]> {
+    const timed = async (photos: readonly Photo[]): Promise<readonly (Result | Ended)[]> => {
+      const startMs = performance.now();
+      const results = await run(photos);
+      this.onStage({ stage: name, photos: photos.length, ms: performance.now() - startMs });
+      return results;
+    };
+    return runStage(batch, timed, join);
   }
 
   private async decode(image: Uint8Array): Promise<DecodedPhoto | Ended> {

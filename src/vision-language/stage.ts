@@ -1,6 +1,15 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ServiceError } from '../errors';
 
+export type StageName = 'decode' | 'detect' | 'prefix' | 'caption' | 'answer';
+
+/** What a stage took, and for how many photos of its batch. */
+export interface StageReport {
+  readonly stage: StageName;
+  readonly photos: number;
+  readonly ms: number;
+}
+
 /** A photo that left its batch early: it failed, or nobody waits for it any more. */
 export class Ended {
   constructor(readonly reason: ServiceError | 'cancelled') {}

@@ -55,15 +55,28 @@ test('every route is documented, and every documented operation is a route', asy
 });
 
 test('a form, a query string and JSON have the same fields', () => {
-  const { parameters } = components as unknown as { parameters: Record<string, { name: string }> };
+  const { parameters } = components as unknown as { parameters: Record<string, { name: string; in: string }> };
   const queryOf = (route: string): string[] => {
     const operation = paths[route]?.['post'] as unknown as { parameters: { $ref: string }[] };
-    return operation.parameters.map(({ $ref }) => parameters[path.basename($ref)]?.name ?? $ref);
+    return operation.parameters
+      .map(({ $ref }) => parameters[path.basename($ref)])
+      .flatMap((parameter) => (parameter?.in === 'query' ? [parameter.name] : []));
   };
   expect(fieldsOf('CaptionForm')).toEqual(fieldsOf('CaptionRequest'));
   expect(fieldsOf('VqaForm')).toEqual(fieldsOf('VqaRequest'));
   expect(['image', 'images', ...queryOf('/caption')].toSorted()).toEqual(fieldsOf('CaptionForm'));
   expect(['image', 'images', 'questions', ...queryOf('/vqa')].toSorted()).toEqual(fieldsOf('VqaForm'));
+});
+
+test('every header that is read is documented at each of the routes', () => {
+  const { parameters } = components as unknown as { parameters: Record<string, { name: string; in: string }> };
+  for (const route of ['/caption', '/vqa']) {
+    const operation = paths[route]?.['post'] as unknown as { parameters: { $ref: string }[] };
+    const headers = operation.parameters
+      .map(({ $ref }) => parameters[path.basename($ref)])
+      .flatMap((parameter) => (parameter?.in === 'header' ? [parameter.name] : []));
+    expect(headers.toSorted()).toEqual(fieldsOf('RequestHeaders'));
+  }
 });
 
 test('the limits that the form parser needs are those of the document', () => {

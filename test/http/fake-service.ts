@@ -1,3 +1,5 @@
+import { EventEmitter } from 'node:events';
+import type { InferenceEvents } from '../../src/inference/events';
 import type { InferenceService, JobResult, PhotoJob, ReadyState } from '../../src/inference/service';
 import { decodePhoto } from '../../src/image/decode';
 import type { AnswerResult, CaptionResult, DecodingOptions, PhotoFacts } from '../../src/vision-language/results';
@@ -8,6 +10,7 @@ import type { AnswerResult, CaptionResult, DecodingOptions, PhotoFacts } from '.
  */
 export class FakeService implements InferenceService {
   state: ReadyState = 'ready';
+  readonly events = new EventEmitter<InferenceEvents>();
   readonly jobs: PhotoJob[] = [];
   /** Signals of the jobs that have begun, in their order. */
   readonly signals: (AbortSignal | undefined)[] = [];

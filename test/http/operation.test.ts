@@ -58,6 +58,24 @@ test('metrics count requests by route and outcome, and never by a path that a cl
   expect(body).not.toContain('made-up');
 });
 
+test('metrics show what inference tells: stages, batches, retries, what was dropped, processes', async () => {
+  const { events } = server.service;
+  events.emit('processReady', { msPerUnit: 90 });
+  events.emit('batchStarted', { units: 5, waitsMs: [20, 40] });
+  events.emit('stage', { stage: 'detect', photos: 2, ms: 250 });
+  events.emit('jobRetried');
+  events.emit('jobDropped', { when: 'running' });
+  events.emit('processGone');
+  const { body } = await server.get('/metrics');
+  expect(body).toContain('distillvlm_process_starts_total 1');
+  expect(body).toContain('distillvlm_batch_units_sum 5');
+  expect(body).toContain('distillvlm_stage_duration_seconds_count{stage="wait"} 2');
+  expect(body).toContain('distillvlm_stage_duration_seconds_sum{stage="detect"} 0.25');
+  expect(body).toContain('distillvlm_photos_retried_total 1');
+  expect(body).toContain('distillvlm_photos_dropped_total{when="running"} 1');
+  expect(body).toContain('distillvlm_process_ends_total 1');
+});
+
 test('the document is served as it is, and as a page whose files load over plain HTTP', async () => {
   const document = await server.get('/openapi.yaml');
   expect(document).toMatchObject({ status: 200, type: 'application/yaml', body: DOCUMENT.text });

@@ -52,7 +52,12 @@ describe('a caption arrives in every form', () => {
       },
     });
     expect(server.service.jobs).toEqual([
-      { task: 'caption', image: expect.anything() as unknown, options: { ...DEFAULTS, numBeams: 3, regions: true } },
+      {
+        task: 'caption',
+        image: expect.anything() as unknown,
+        options: { ...DEFAULTS, numBeams: 3, regions: true },
+        priority: 'interactive',
+      },
     ]);
     expect(Buffer.from(server.service.jobs[0]?.image ?? []).equals(jpeg)).toBe(true);
   });
@@ -184,5 +189,16 @@ describe('answers', () => {
   test('explained: the weights of the regions', async () => {
     const { body } = await server.postJson('/vqa', { image: base64, question: 'a?', explain: true });
     expect(body).toMatchObject({ weights: [1], regions: [{ label: 'dog' }] });
+  });
+});
+
+test('the priority comes by a header', async () => {
+  const send = (priority: string) =>
+    server.post('/caption', new Uint8Array(jpeg), { 'Content-Type': 'image/jpeg', 'X-Priority': priority });
+  expect(await send('bulk')).toMatchObject({ status: 200 });
+  expect(server.service.jobs).toMatchObject([{ priority: 'bulk' }]);
+  expect(await send('urgent')).toMatchObject({
+    status: 400,
+    body: { code: 'invalid_request', detail: 'X-Priority must be one of interactive, bulk.' },
   });
 });

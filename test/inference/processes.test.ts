@@ -27,7 +27,7 @@ afterEach(async () => {
 });
 
 function caption(image = PHOTO): Promise<CaptionResult> {
-  return underTest.service.run({ task: 'caption', image, options: OPTIONS });
+  return underTest.service.run({ task: 'caption', image, options: OPTIONS, priority: 'interactive' });
 }
 
 function expectSame(result: CaptionResult, expected: CaptionResult): void {
@@ -45,7 +45,8 @@ test('captions and answers come back, and a broken photo of the same batch fails
   expect(good).toMatchObject({ status: 'fulfilled', value: { width: 96, height: 72 } });
   expect(broken).toMatchObject({ status: 'rejected', reason: { name: 'ServiceError', code: 'undecodable_image' } });
   const questions = ['what colour is the dog?', 'how many?'];
-  const answered = await underTest.service.run({ task: 'vqa', image: PHOTO, questions, options: OPTIONS });
+  const asked = { task: 'vqa', image: PHOTO, questions, options: OPTIONS, priority: 'interactive' } as const;
+  const answered = await underTest.service.run(asked);
   expect(answered.results.map(({ question, answers }) => [question, answers.length])).toEqual([
     ['what colour is the dog?', 5],
     ['how many?', 5],

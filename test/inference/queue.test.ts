@@ -1,5 +1,5 @@
 import { JobQueue, PendingJob } from '../../src/inference/queue';
-import type { PhotoJob } from '../../src/inference/service';
+import type { PhotoJob, Priority } from '../../src/inference/service';
 import type { DecodingOptions } from '../../src/vision-language/results';
 
 const OPTIONS: DecodingOptions = {
@@ -12,12 +12,13 @@ const OPTIONS: DecodingOptions = {
 };
 const image = new Uint8Array();
 
-function caption(options: Partial<DecodingOptions> = {}): PendingJob {
-  return new PendingJob({ task: 'caption', image, options: { ...OPTIONS, ...options } });
+function caption(options: Partial<DecodingOptions> = {}, priority: Priority = 'interactive'): PendingJob {
+  return new PendingJob({ task: 'caption', image, options: { ...OPTIONS, ...options }, priority });
 }
 
-function vqa(questions: number): PendingJob {
-  return new PendingJob({ task: 'vqa', image, questions: Array<string>(questions).fill('?'), options: OPTIONS });
+function vqa(count: number, priority: Priority = 'interactive'): PendingJob {
+  const questions = Array<string>(count).fill('?');
+  return new PendingJob({ task: 'vqa', image, questions, options: OPTIONS, priority });
 }
 
 function queueOf(...jobs: PendingJob[]): JobQueue {
@@ -39,7 +40,12 @@ test('a batch is of the job that waits longest and all that have its task and se
 
 test('settings in another order are the same settings', () => {
   const { numBeams, ...rest } = OPTIONS;
-  const reordered: PhotoJob = { task: 'caption', image, options: { ...rest, numBeams } };
+  const reordered: PhotoJob = {
+    task: 'caption',
+    image,
+    options: { ...rest, numBeams },
+    priority: 'interactive',
+  };
   expect(new PendingJob(reordered).batchKey).toBe(caption().batchKey);
 });
 
@@ -71,6 +77,27 @@ test('jobs that are put back come first, each alone once its batch has failed', 
 test('a job that is removed is in no batch', () => {
   const [a, b] = [caption(), caption()];
   const queue = queueOf(a, b);
-  queue.remove(a);
+  expect(queue.remove(a)).toBe(true);
   expect(queue.takeBatch(8)).toEqual([b]);
+  expect(queue.remove(b)).toBe(false);
+});
+
+test('interactive jobs go first, and one batch in four is of bulk jobs that wait', () => {
+  const bulk = [1, 2, 3].map(() => vqa(8, 'bulk'));
+  const interactive = [1, 2, 3, 4, 5, 6, 7].map(() => vqa(8));
+  const queue = queueOf(...bulk, ...interactive);
+  const order = Array.from({ length: 10 }, () => queue.takeBatch(8)?.[0].job.priority);
+  expect(order.map((priority) => priority?.[0]).join('')).toBe('iiibiiibib');
+});
+
+test('bulk jobs alone wait for nobody', () => {
+  const [a, b] = [vqa(8, 'bulk'), vqa(8, 'bulk')];
+  const queue = queueOf(a, b);
+  expect(queue.takeBatch(8)).toEqual([a]);
+  expect(queue.takeBatch(8)).toEqual([b]);
+});
+
+test('a batch is filled with its own priority first, and then with the other', () => {
+  const [a, b, c, d] = [caption({}, 'bulk'), caption(), caption({}, 'bulk'), caption()];
+  expect(queueOf(a, b, c, d).takeBatch(3)).toEqual([b, d, a]);
 });

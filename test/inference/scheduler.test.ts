@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -32,7 +33,7 @@ function start(options: Partial<InferenceOptions> = {}, deaths = 0): ServiceUnde
 }
 
 function photo(name: string, options = OPTIONS): Extract<PhotoJob, { task: 'caption' }> {
-  return { task: 'caption', image: Buffer.from(name), options };
+  return { task: 'caption', image: Buffer.from(name), options, priority: 'interactive' };
 }
 
 /** What the script says of a photo: the photos that shared its batch. */
@@ -46,6 +47,39 @@ test('jobs that come together share a batch up to its size', async () => {
   await underTest.service.ready();
   const batches = await Promise.all(['a', 'b', 'c', 'd'].map((name) => batchOf(underTest, name)));
   expect(batches).toEqual(['a b c', 'a b c', 'a b c', 'd']);
+});
+
+test('where jobs are to wait for company, those that come meanwhile share a batch, and a full batch waits no longer', async () => {
+  const underTest = start({ maxBatch: 3, batchWaitMs: 1_000 });
+  await underTest.service.ready();
+  const a = batchOf(underTest, 'a');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await expect(Promise.all([a, batchOf(underTest, 'b'), batchOf(underTest, 'c')])).resolves.toEqual(
+    Array<string>(3).fill('a b c'),
+  );
+  await expect(batchOf(underTest, 'd')).resolves.toBe('d');
+});
+
+test('what happens is told: batches with their units, retries, work that was dropped, processes that came and went', async () => {
+  const underTest = start();
+  const told = { started: [] as unknown[], ended: [] as unknown[], dropped: [] as string[], retried: 0, gone: 0 };
+  const { events } = underTest.service;
+  events.on('batchStarted', ({ units, waitsMs }) => told.started.push([units, waitsMs.length]));
+  events.on('batchEnded', ({ units, processes }) => told.ended.push([units, processes]));
+  events.on('jobDropped', ({ when }) => told.dropped.push(when));
+  events.on('jobRetried', () => (told.retried += 1));
+  events.on('processGone', () => (told.gone += 1));
+  const ready = once(events, 'processReady');
+  await expect(ready).resolves.toEqual([{ msPerUnit: 1 }]);
+  await batchOf(underTest, 'a');
+  await Promise.allSettled([batchOf(underTest, 'die')]);
+  const leaving = new AbortController();
+  const left = underTest.service.run(photo('b'), leaving.signal);
+  leaving.abort(new Error('gone'));
+  await expect(left).rejects.toThrow('gone');
+  const [a, die, again] = Array<unknown>(3).fill([1, 1]);
+  expect(told).toMatchObject({ started: [a, die, again], ended: [a], dropped: ['waiting'], retried: 1 });
+  expect(told.gone).toBeGreaterThan(0);
 });
 
 test('jobs of other settings wait for a batch of their own', async () => {

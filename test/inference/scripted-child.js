@@ -25,7 +25,7 @@ function load(bundle) {
     writeFileSync(bundle, String(deaths - 1));
     process.exit(1);
   }
-  reply({ type: 'ready' });
+  reply({ type: 'ready', msPerUnit: 1 });
 }
 
 function run(photos) {

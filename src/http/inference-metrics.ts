@@ -1,0 +1,68 @@
+import type { EventEmitter } from 'node:events';
+import { Counter, Histogram, type Registry } from 'prom-client';
+import type { InferenceEvents } from '../inference/events';
+
+/** Seconds: from decoding a thumbnail to a large batch on a busy machine. */
+const STAGE_BUCKETS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
+const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/** Counts and times what inference tells of itself. */
+export function observeInference(events: EventEmitter<InferenceEvents>, registry: Registry): void {
+  const registers = [registry];
+  const stages = new Histogram({
+    name: 'distillvlm_stage_duration_seconds',
+    help: "Stages of inference: a photo's wait for a process, then decode, detect, prefix, caption and answer of a batch",
+    labelNames: ['stage'] as const,
+    buckets: STAGE_BUCKETS,
+    registers,
+  });
+  const batchUnits = new Histogram({
+    name: 'distillvlm_batch_units',
+    help: 'Pairs of photo and question in a batch; a caption counts as one',
+    buckets: BATCH_BUCKETS,
+    registers,
+  });
+  const retries = new Counter({
+    name: 'distillvlm_photos_retried_total',
+    help: 'Photos that were tried again, alone, because their batch failed',
+    registers,
+  });
+  const dropped = new Counter({
+    name: 'distillvlm_photos_dropped_total',
+    help: 'Photos that nobody waited for any more: their deadline had passed, or their client had left',
+    labelNames: ['when'] as const,
+    registers,
+  });
+  const starts = new Counter({
+    name: 'distillvlm_process_starts_total',
+    help: 'Inference processes that became ready',
+    registers,
+  });
+  const ends = new Counter({
+    name: 'distillvlm_process_ends_total',
+    help: 'Inference processes that ended, for whatever reason',
+    registers,
+  });
+
+  events.on('batchStarted', ({ units, waitsMs }) => {
+    batchUnits.observe(units);
+    for (const waitMs of waitsMs) {
+      stages.observe({ stage: 'wait' }, waitMs / 1000);
+    }
+  });
+  events.on('stage', ({ stage, ms }) => {
+    stages.observe({ stage }, ms / 1000);
+  });
+  events.on('jobRetried', () => {
+    retries.inc();
+  });
+  events.on('jobDropped', ({ when }) => {
+    dropped.inc({ when });
+  });
+  events.on('processReady', () => {
+    starts.inc();
+  });
+  events.on('processGone', () => {
+    ends.inc();
+  });
+}

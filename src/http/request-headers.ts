@@ -1,0 +1,26 @@
+import type { Request } from 'express';
+import type { Priority } from '../inference/service';
+import type { ApiDocument } from './openapi';
+import { violation } from './violation';
+
+/** How a request wants to be treated, said in its headers: it is known before the body is read. */
+export interface Treatment {
+  readonly priority: Priority;
+}
+
+/** @throws ServiceError `invalid_request`, `limit_exceeded` */
+export function readTreatment(document: ApiDocument, request: Request): Treatment {
+  const names = document.fieldsOf('RequestHeaders');
+  const given = Object.fromEntries(
+    names.flatMap((name) => {
+      const value = request.get(name);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+  const error = document.check('RequestHeaders', given);
+  if (error !== undefined) {
+    throw violation(error);
+  }
+  const headers = given as { readonly 'X-Priority'?: Priority };
+  return { priority: headers['X-Priority'] ?? 'interactive' };
+}
