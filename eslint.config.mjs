@@ -20,6 +20,7 @@ const HOME_OF_PACKAGE = {
   express: 'http',
   multer: 'http',
   helmet: 'http',
+  'express-rate-limit': 'http',
   'swagger-ui-express': 'http',
   sharp: 'image',
   'onnxruntime-node': 'onnx',

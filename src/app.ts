@@ -1,10 +1,13 @@
 import path from 'node:path';
 import { PROJECT_ROOT, type Settings } from './config';
+import { SLOWEST_PACE } from './http/body-pace';
 import { createApp } from './http/express-app';
 import { modelId } from './http/model';
 import { ApiDocument } from './http/openapi';
 import { HttpServer } from './http/server';
+import { Admission } from './inference/admission';
 import { createInferenceService } from './inference/create-service';
+import { DrainRate } from './inference/drain-rate';
 import type { Logger } from './logger';
 import { Bundle } from './onnx/bundle';
 import { readModelFacts } from './vision-language/facts';
@@ -38,16 +41,25 @@ export async function startApp(settings: Settings, logger: Logger): Promise<Runn
     threads: settings.intraOpThreads,
     maxBatch: settings.maxBatch,
     batchWaitMs: settings.batchWaitMs,
-    maxQueue: settings.maxQueuedPhotos,
+    maxPixelsInDecoding: settings.decodeMegapixels * 1e6,
     logger,
   });
+  const limits = {
+    units: settings.maxQueue,
+    bytes: settings.maxQueueMegabytes * 1e6,
+    unitsInWork: settings.maxBatch * settings.inferenceProcesses,
+  };
   const closing = new AbortController();
   const app = createApp({
     service,
+    admission: new Admission(limits, DrainRate.of(service.events)),
     models: [model],
     document: new ApiDocument(path.join(PROJECT_ROOT, 'openapi.yaml')),
     logger,
     requestTimeoutMs: settings.requestTimeoutMs,
+    slowestPace: SLOWEST_PACE,
+    rateLimit: settings.rateLimit,
+    trustedProxies: settings.trustedProxies,
     validateResponses: settings.validateResponses,
     closing: closing.signal,
   });

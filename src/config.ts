@@ -31,10 +31,18 @@ export const SETTINGS = {
   maxBatch: integer('MAX_BATCH', 8, 1, 256),
   /** Under load batches fill by themselves while the processes are busy; a wait pays where requests come in bursts. */
   batchWaitMs: integer('BATCH_WAIT_MS', 0, 0, 1_000),
-  /** Photos waiting or in work: 256 are sixteen of the largest requests, and at 20 MB each 5 GB at the very most. */
-  maxQueuedPhotos: integer('MAX_QUEUED_PHOTOS', 256, 1, 100_000),
+  /** Pairs of photo and question that come, wait or are in work; the largest request has 256. */
+  maxQueue: integer('MAX_QUEUE', 512, 256, 100_000),
+  /** Of their bodies, which are in memory about twice; the largest form has 64 MB. */
+  maxQueueMegabytes: integer('MAX_QUEUE_MB', 512, 64, 100_000),
+  /** Decoded side by side, at 3 to 8 bytes each in memory; the largest photo has 50 megapixels. */
+  decodeMegapixels: integer('DECODE_MEGAPIXELS', 100, 50, 10_000),
   /** A person waits that long at most; work that would end later is dropped. */
   requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 30_000, 1, 600_000),
+  /** Off: who is a client, and how much each may ask, only the operator knows. */
+  rateLimit: integer('RATE_LIMIT', 0, 0, 1_000_000),
+  /** None: then nobody can pretend to be another client by a header. */
+  trustedProxies: integer('TRUSTED_PROXIES', 0, 0, 10),
   logLevel: oneOf('LOG_LEVEL', 'info', LOG_LEVELS),
   /** Holds each response against openapi.yaml before it is sent: for development and tests, since it costs time. */
   validateResponses: boolean('VALIDATE_RESPONSES', false),

@@ -1,5 +1,6 @@
 import express, { type Request, type RequestHandler, type Response } from 'express';
 import { ServiceError } from '../errors';
+import { keepPace, type Pace } from './body-pace';
 import { type Form, formTooLarge, readForm } from './form';
 import { LIMITS } from './limits';
 
@@ -26,20 +27,38 @@ const READERS: Readonly<Record<string, BodyReader>> = {
 const parseImage = express.raw({ type: 'image/*', limit: LIMITS.imageBytes });
 const parseJson = express.json({ limit: LIMITS.jsonBytes });
 
+/** A body of which nothing has been read yet. */
+export interface AnnouncedBody {
+  /** What it will take at most. */
+  readonly bytes: number;
+  /**
+   * Invites it where the client waits to be asked, and reads it by its content type.
+   * @throws ServiceError as `readForm` and `keepPace`, and `invalid_json`, `invalid_request`
+   */
+  read(): Promise<Body>;
+}
+
 /**
- * Reads the body by its content type.
- * @throws ServiceError as `readForm`, and `invalid_json`, `missing_image`, `unsupported_media_type`
+ * What the headers say of the body.
+ * @throws ServiceError `missing_image`, `unsupported_media_type`, `body_too_large`, `image_too_large`
  */
-export async function readBody(request: Request, response: Response): Promise<Body> {
+export function announcedBody(request: Request, response: Response, pace: Pace): AnnouncedBody {
   const { limit, tooLarge, read } = findReader(request);
-  if (Number(request.get('Content-Length')) > limit) {
+  const length = request.get('Content-Length');
+  if (Number(length) > limit) {
     throw tooLarge();
   }
-  if (request.get('Expect') === '100-continue') {
-    response.writeContinue();
-    response.locals.bodyInvited = true;
-  }
-  return read(request, response);
+  return {
+    // A body in chunks does not say its size, and one that is packed may unpack to any.
+    bytes: length === undefined || request.get('Content-Encoding') !== undefined ? limit : Number(length),
+    read: () => {
+      if (request.get('Expect') === '100-continue') {
+        response.writeContinue();
+        response.locals.bodyInvited = true;
+      }
+      return keepPace(request, pace, () => read(request, response));
+    },
+  };
 }
 
 function findReader(request: Request): BodyReader {

@@ -1,24 +1,30 @@
 import type { Request, Response } from 'express';
 
-/** As much as the largest body that is accepted, and no slower than an honest sender on a local network. */
-const DISCARD_LIMIT = { bytes: 64_000_000, milliseconds: 2_000 } as const;
+/** Long enough for an honest sender on a local network. */
+const DISCARD_MS = 2_000;
+/** As much as the largest body that is accepted: its sender is to learn what to mend. */
+const DISCARD_BYTES = 64_000_000;
+/** A photo of the largest size, with room around it: turning away what is too much must itself stay cheap. */
+const DISCARD_BYTES_UNDER_LOAD = 25_000_000;
 
 /**
  * Reads what is left of a refused body and keeps nothing of it, so that the refusal reaches a client that writes its
  * whole body before it reads: if the connection closed first, such a client would see a broken pipe. Beyond the limit
  * the connection is closed after the response.
+ * @param status of the refusal
  */
-export async function discardBody(request: Request, response: Response): Promise<void> {
+export async function discardBody(request: Request, response: Response, status: number): Promise<void> {
   if (request.complete || request.destroyed) {
     return;
   }
-  if (isWaitingForContinue(request, response)) {
-    response.set('Connection', 'close');
-    return;
-  }
-  if (!(await readToEnd(request))) {
+  const isSlow = status === 408;
+  if (isSlow || isWaitingForContinue(request, response) || !(await readToEnd(request, limitOf(status)))) {
     response.set('Connection', 'close');
   }
+}
+
+function limitOf(status: number): number {
+  return status === 503 || status === 429 ? DISCARD_BYTES_UNDER_LOAD : DISCARD_BYTES;
 }
 
 /** A client that sent `Expect: 100-continue` and has been told nothing yet has not sent its body. */
@@ -26,7 +32,7 @@ function isWaitingForContinue(request: Request, response: Response): boolean {
   return request.get('Expect') === '100-continue' && !response.locals.bodyInvited;
 }
 
-function readToEnd(request: Request): Promise<boolean> {
+function readToEnd(request: Request, limit: number): Promise<boolean> {
   return new Promise((resolve) => {
     let bytes = 0;
     const finish = (): void => {
@@ -36,11 +42,11 @@ function readToEnd(request: Request): Promise<boolean> {
     };
     const count = (chunk: Buffer): void => {
       bytes += chunk.length;
-      if (bytes > DISCARD_LIMIT.bytes) {
+      if (bytes > limit) {
         finish();
       }
     };
-    const timer = setTimeout(finish, DISCARD_LIMIT.milliseconds);
+    const timer = setTimeout(finish, DISCARD_MS);
     request.on('data', count).on('end', finish).on('close', finish).resume();
   });
 }

@@ -8,20 +8,25 @@ import { Metrics } from './metrics';
 import { describeModel } from './model';
 import { observation } from './observation';
 import { methodNotAllowed, notFound, problemHandler } from './problem';
+import { limitRate } from './rate-limit';
 import { requestContext } from './request-context';
 import { responseCheck } from './response-check';
 
-export type AppOptions = Omit<InferenceContext, 'metrics'> & {
+export type AppOptions = InferenceContext & {
+  /** Requests for inference that a client address may make in a minute; 0 sets no limit. */
+  readonly rateLimit: number;
+  /** Reverse proxies in front, whose X-Forwarded-For is believed. */
+  readonly trustedProxies: number;
   readonly logger: Logger;
   readonly validateResponses: boolean;
 };
 
 /** The whole HTTP side over an inference service. */
 export function createApp(options: AppOptions): Express {
-  const { service, models, document, logger, closing } = options;
-  const metrics = new Metrics(service);
+  const { service, admission, models, document, logger, closing } = options;
+  const metrics = new Metrics(service, admission);
   const app = express();
-  app.disable('x-powered-by').disable('etag');
+  app.disable('x-powered-by').disable('etag').set('trust proxy', options.trustedProxies);
 
   app.use(requestContext, observation(metrics, logger));
   app.use(
@@ -35,9 +40,9 @@ export function createApp(options: AppOptions): Express {
     app.use(responseCheck(document));
   }
 
-  const context = { ...options, metrics };
-  app.route('/caption').post(inferenceRoute(context, CAPTION)).all(methodNotAllowed('POST'));
-  app.route('/vqa').post(inferenceRoute(context, VQA)).all(methodNotAllowed('POST'));
+  const limited = limitRate(options.rateLimit);
+  app.route('/caption').post(limited, inferenceRoute(options, CAPTION)).all(methodNotAllowed('POST'));
+  app.route('/vqa').post(limited, inferenceRoute(options, VQA)).all(methodNotAllowed('POST'));
 
   const get = (path: string, ...handlers: express.RequestHandler[]): void => {
     app

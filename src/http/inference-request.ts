@@ -1,9 +1,9 @@
-import type { Request, Response } from 'express';
+import type { Request } from 'express';
 import { ServiceError } from '../errors';
 import type { PhotoJob } from '../inference/service';
 import type { ModelFacts } from '../vision-language/facts';
 import type { DecodingOptions } from '../vision-language/results';
-import { type Body, readBody } from './body';
+import type { AnnouncedBody, Body } from './body';
 import type { ApiDocument } from './openapi';
 import { unknownField, violation } from './violation';
 
@@ -45,18 +45,18 @@ const SCHEMAS = {
 } as const;
 
 /**
- * Reads a request and holds it against openapi.yaml.
- * @throws ServiceError as `readBody`, and `unknown_field`, `missing_image`, `missing_question`, `limit_exceeded`,
+ * Reads the body of a request and holds it against openapi.yaml.
+ * @throws ServiceError as `AnnouncedBody.read`, and `unknown_field`, `missing_image`, `missing_question`, `limit_exceeded`,
  *   `invalid_request`
  */
 export async function readInferenceRequest(
   task: Task,
   document: ApiDocument,
-  request: Request,
-  response: Response,
+  announced: AnnouncedBody,
+  query: Request['query'],
 ): Promise<InferenceRequest> {
-  const body = await readBody(request, response);
-  const given = body.kind === 'form' ? formFields(body, request.query) : jsonFields(body.fields, request.query);
+  const body = await announced.read();
+  const given = body.kind === 'form' ? formFields(body, query) : jsonFields(body.fields, query);
   const schema = SCHEMAS[task][body.kind];
   const known = document.fieldsOf(schema);
   const unknown = Object.keys(given).find((name) => !known.includes(name));

@@ -1,8 +1,10 @@
 import type { RequestHandler, Response } from 'express';
 import { type ErrorCode, ServiceError } from '../errors';
-import type { InferenceService, JobResult, PhotoJob, Work } from '../inference/service';
+import type { Admission, Ticket } from '../inference/admission';
+import { type InferenceService, type JobResult, type PhotoJob, unitsOf, type Work } from '../inference/service';
+import { announcedBody } from './body';
+import type { Pace } from './body-pace';
 import { readInferenceRequest } from './inference-request';
-import type { Metrics } from './metrics';
 import { findModel, modelId, type ServedModels } from './model';
 import type { ApiDocument } from './openapi';
 import { readTreatment } from './request-headers';
@@ -11,9 +13,12 @@ import { answerEntries, captionEntries, type Entry, type Outcome, responseBody }
 export interface InferenceContext {
   readonly document: ApiDocument;
   readonly service: InferenceService;
+  readonly admission: Admission;
   readonly models: ServedModels;
-  readonly metrics: Metrics;
+  /** Deadline of a request that names none. */
   readonly requestTimeoutMs: number;
+  /** A slower body loses its slot. */
+  readonly slowestPace: Pace;
   /** Aborted when the server takes no more requests and finishes those that it has. */
   readonly closing: AbortSignal;
 }
@@ -52,13 +57,20 @@ const FAULTS_OF_A_PHOTO: ReadonlySet<ErrorCode> = new Set([
 export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, border: TaskBorder<J>): RequestHandler {
   return async (request, response) => {
     refuseWhenClosing(context.closing);
-    const { priority } = readTreatment(context.document, request);
-    const asked = await readInferenceRequest(border.task, context.document, request, response);
-    const model = findModel(context.models, asked.model);
-    const options = asked.optionsFor(model);
-    const jobs = asked.photos.map((image) => border.toJob({ image, options, priority }, asked.questions));
-    const photos = await runAll(context, jobs, response);
-    response.json(responseBody(modelId(model), border.toEntries(photos, asked.questions), asked.plural));
+    const { priority, timeoutMs } = readTreatment(context.document, request, context.requestTimeoutMs);
+    const body = announcedBody(request, response, context.slowestPace);
+    const ticket = context.admission.enter({ priority, timeoutMs, bytes: body.bytes });
+    try {
+      const asked = await readInferenceRequest(border.task, context.document, body, request.query);
+      const model = findModel(context.models, asked.model);
+      const options = asked.optionsFor(model);
+      const jobs = asked.photos.map((image) => border.toJob({ image, options, priority }, asked.questions));
+      ticket.take({ units: sum(jobs.map(unitsOf)), uploads: 0, bytes: sum(asked.photos.map(({ length }) => length)) });
+      const photos = await runAll(context.service, jobs, { timeoutMs, ticket, response });
+      response.json(responseBody(modelId(model), border.toEntries(photos, asked.questions), asked.plural));
+    } finally {
+      ticket.leave();
+    }
   };
 }
 
@@ -77,15 +89,15 @@ export function refuseWhenClosing(closing: AbortSignal): void {
  * @throws ServiceError for faults that are not of one photo among several
  */
 async function runAll<J extends PhotoJob>(
-  { service, metrics, requestTimeoutMs }: InferenceContext,
+  service: InferenceService,
   jobs: readonly J[],
-  response: Response,
+  { timeoutMs, ticket, response }: { timeoutMs: number; ticket: Ticket; response: Response },
 ): Promise<Outcome<JobResult<J>>[]> {
   const dropped = new AbortController();
   const deadline = setTimeout(() => {
-    const detail = `The answer took longer than ${requestTimeoutMs / 1000} s; its work was dropped.`;
+    const detail = `The answer took longer than ${timeoutMs / 1000} s; its work was dropped.`;
     dropped.abort(new ServiceError('deadline_exceeded', detail));
-  }, requestTimeoutMs);
+  }, timeoutMs);
   const leave = (): void => {
     dropped.abort(new Error('The client has closed the connection'));
   };
@@ -94,7 +106,6 @@ async function runAll<J extends PhotoJob>(
     leave();
   }
   const run = async (job: J): Promise<Outcome<JobResult<J>>> => {
-    metrics.queueDepth.inc();
     try {
       return await service.run(job, dropped.signal);
     } catch (error) {
@@ -104,7 +115,7 @@ async function runAll<J extends PhotoJob>(
       dropped.abort(error);
       throw error;
     } finally {
-      metrics.queueDepth.dec();
+      ticket.done(unitsOf(job));
     }
   };
   try {
@@ -113,4 +124,8 @@ async function runAll<J extends PhotoJob>(
     clearTimeout(deadline);
     response.off('close', leave);
   }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

@@ -1,6 +1,7 @@
 import type { RequestHandler } from 'express';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { InferenceService } from '../inference/service';
+import type { Admission, Load } from '../inference/admission';
+import { type InferenceService, PRIORITIES } from '../inference/service';
 import { observeInference } from './inference-metrics';
 import type { Outcome } from './request-context';
 
@@ -26,21 +27,34 @@ export class Metrics {
     registers: [this.registry],
   });
 
-  /** Photos that were handed to inference and have no result yet. */
-  readonly queueDepth = new Gauge({
-    name: 'distillvlm_queue_depth',
-    help: 'Photos that wait for inference or are in work',
-    registers: [this.registry],
-  });
-
-  constructor({ events }: InferenceService) {
+  constructor({ events }: InferenceService, admission: Admission) {
     collectDefaultMetrics({ register: this.registry });
     observeInference(events, this.registry);
+    this.showLoad(admission);
   }
 
   observe(route: string, outcome: Outcome, seconds: number): void {
     this.requests.inc({ route, outcome });
     this.duration.observe({ route }, seconds);
+  }
+
+  private showLoad(admission: Admission): void {
+    const show = (name: string, help: string, of: keyof Load): void => {
+      new Gauge({
+        name: `distillvlm_${name}`,
+        help,
+        labelNames: ['priority'] as const,
+        registers: [this.registry],
+        collect() {
+          for (const priority of PRIORITIES) {
+            this.set({ priority }, admission.loadOf(priority)[of]);
+          }
+        },
+      });
+    };
+    show('queue_depth', 'Pairs of photo and question that come, wait or are in work', 'units');
+    show('uploads', 'Requests whose bodies are coming', 'uploads');
+    show('body_bytes', 'Bytes of the bodies of requests that come, wait or are in work', 'bytes');
   }
 
   readonly handler: RequestHandler = async (_request, response) => {

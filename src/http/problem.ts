@@ -44,7 +44,7 @@ export function problemHandler(logger: Logger): ErrorRequestHandler {
     if (known.code === 'internal_error') {
       logger.error({ event: 'request_failed', requestId: response.locals.requestId, err: error });
     }
-    await discardBody(request, response);
+    await discardBody(request, response, ERRORS[known.code].status);
     sendProblem(response, known);
   };
 }

@@ -6,10 +6,15 @@ import { violation } from './violation';
 /** How a request wants to be treated, said in its headers: it is known before the body is read. */
 export interface Treatment {
   readonly priority: Priority;
+  /** From when its body is here to its answer. */
+  readonly timeoutMs: number;
 }
 
-/** @throws ServiceError `invalid_request`, `limit_exceeded` */
-export function readTreatment(document: ApiDocument, request: Request): Treatment {
+/**
+ * @param timeoutMs of a request that names none
+ * @throws ServiceError `invalid_request`, `limit_exceeded`
+ */
+export function readTreatment(document: ApiDocument, request: Request, timeoutMs: number): Treatment {
   const names = document.fieldsOf('RequestHeaders');
   const given = Object.fromEntries(
     names.flatMap((name) => {
@@ -21,6 +26,9 @@ export function readTreatment(document: ApiDocument, request: Request): Treatmen
   if (error !== undefined) {
     throw violation(error);
   }
-  const headers = given as { readonly 'X-Priority'?: Priority };
-  return { priority: headers['X-Priority'] ?? 'interactive' };
+  const headers = given as { readonly 'X-Priority'?: Priority; readonly 'X-Request-Timeout-Ms'?: number };
+  return {
+    priority: headers['X-Priority'] ?? 'interactive',
+    timeoutMs: headers['X-Request-Timeout-Ms'] ?? timeoutMs,
+  };
 }

@@ -2,6 +2,7 @@ import sharp from 'sharp';
 import { ServiceError } from '../errors';
 import { ACCEPTED_MEDIA_TYPES, isHeic, unsupportedFormat } from './formats';
 import { IMAGE_LIMITS } from './limits';
+import { PixelBudget } from './pixel-budget';
 
 /** A photo as the model sees it, and the size of what a person sees. */
 export interface DecodedPhoto {
@@ -30,16 +31,27 @@ sharp.cache(false);
 /**
  * Decodes a JPEG, PNG, WebP, AVIF or GIF (of an animation the first frame), turns it upright, lays transparency on
  * white, converts it to sRGB and squashes it to the model's size.
+ * @param budget for the photos that are decoded side by side; by default this one has its own
  * @throws ServiceError `unsupported_image_format`, `image_too_large`, `undecodable_image`
  * @see training/distillvlm/data/pixels.py, the same for training
  */
 export async function decodePhoto(
   bytes: Uint8Array,
   size: { readonly height: number; readonly width: number },
+  budget = new PixelBudget(IMAGE_LIMITS.maxPixels),
 ): Promise<DecodedPhoto> {
   const { width, height } = await readUprightSize(bytes);
+  return budget.use(width * height, async () => ({ pixels: await decode(bytes, width, height, size), width, height }));
+}
+
+async function decode(
+  bytes: Uint8Array,
+  width: number,
+  height: number,
+  size: { readonly height: number; readonly width: number },
+): Promise<Uint8Array> {
   try {
-    const pixels = await sharp(bytes, { autoOrient: true, failOn: 'error', limitInputPixels: IMAGE_LIMITS.maxPixels })
+    return await sharp(bytes, { autoOrient: true, failOn: 'error', limitInputPixels: IMAGE_LIMITS.maxPixels })
       // libvips shrinks while it decodes, which training does not do, unless it has something to extract first.
       .extract({ left: 0, top: 0, width, height })
       .flatten({ background: 'white' })
@@ -47,7 +59,6 @@ export async function decodePhoto(
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })
       .toBuffer();
-    return { pixels, width, height };
   } catch (cause) {
     throw new ServiceError('undecodable_image', 'The image is damaged or incomplete.', { cause });
   }

@@ -23,7 +23,7 @@ process.on('SIGINT', ignore);
 async function receive(message: MessageToChild): Promise<void> {
   switch (message.type) {
     case 'load':
-      predictor = await Predictor.load(message.bundle, message.session, (report) => {
+      predictor = await Predictor.load(message.bundle, message.predictor, (report) => {
         send({ type: 'stage', report });
       });
       send({ type: 'ready', msPerUnit: await warmUp() });

@@ -14,8 +14,8 @@ export interface InferenceOptions {
   readonly maxBatch: number;
   /** How long a job waits for others to share its batch while a process is free; by default not at all. */
   readonly batchWaitMs?: number;
-  /** Photos that wait or are in work, at least 1; further ones are refused as `overloaded`. */
-  readonly maxQueue: number;
+  /** Pixels of the photos that a process decodes side by side, those of the largest photo at least. */
+  readonly maxPixelsInDecoding: number;
   readonly logger: Logger;
   /** The compiled entry of a process, where it is not beside this file. */
   readonly childEntry?: string;
@@ -23,15 +23,14 @@ export interface InferenceOptions {
 
 /** Starts the inference processes; jobs may be given at once and wait until one is ready. */
 export function createInferenceService(options: InferenceOptions): InferenceService {
-  const { bundle, processes, threads, maxBatch, batchWaitMs = 0, maxQueue, logger } = options;
+  const { bundle, processes, threads, maxBatch, batchWaitMs = 0, maxPixelsInDecoding, logger } = options;
   return new Scheduler({
     bundle,
-    session: { threads, executionProviders: ['cpu'] },
+    predictor: { session: { threads, executionProviders: ['cpu'] }, maxPixelsInDecoding },
     entry: options.childEntry ?? path.join(__dirname, 'child.js'),
     processes,
     maxBatch,
     batchWaitMs,
-    maxQueue,
     logger,
   });
 }

@@ -1,5 +1,5 @@
 import type { ServiceError } from '../errors';
-import type { SessionOptions } from '../onnx/session';
+import type { PredictorOptions } from '../vision-language/predictor';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../vision-language/results';
 import type { StageReport } from '../vision-language/stage';
 import type { PhotoJob } from './service';
@@ -25,7 +25,7 @@ export type Outcome =
   | 'cancelled';
 
 export type MessageToChild =
-  | { readonly type: 'load'; readonly bundle: string; readonly session: SessionOptions }
+  | { readonly type: 'load'; readonly bundle: string; readonly predictor: PredictorOptions }
   /** Not before the child is ready, and one at a time. */
   | { readonly type: 'run'; readonly batch: Batch }
   /** Drops one photo of the batch that is running. */

@@ -1,13 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { BundleError } from '../onnx/manifest';
-import type { SessionOptions } from '../onnx/session';
+import type { PredictorOptions } from '../vision-language/predictor';
 import type { StageReport } from '../vision-language/stage';
 import type { Batch, MessageToChild, MessageToParent, Outcome } from './messages';
 
 export interface ProcessOptions {
   /** Folder of the bundle. */
   readonly bundle: string;
-  readonly session: SessionOptions;
+  readonly predictor: PredictorOptions;
   /** Path of the compiled `child.js`. */
   readonly entry: string;
   /** Called at the end of each stage of a batch. */
@@ -61,8 +61,8 @@ export class InferenceProcess {
    * @throws BundleError when the bundle cannot be served; ProcessDied
    */
   async load(): Promise<number> {
-    const { bundle, session } = this.options;
-    const reply = await this.ask({ type: 'load', bundle, session });
+    const { bundle, predictor } = this.options;
+    const reply = await this.ask({ type: 'load', bundle, predictor });
     if (reply.type !== 'ready') {
       throw new BundleError(reasonOf(reply));
     }

@@ -1,7 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../errors';
-import { DrainRate } from './drain-rate';
 import type { InferenceEvents } from './events';
 import type { Batch } from './messages';
 import { type PoolOptions, ProcessPool } from './pool';
@@ -14,20 +13,17 @@ export interface SchedulerOptions extends PoolOptions {
   readonly maxBatch: number;
   /** How long a job waits for others to share its batch while a process is free, at least 0. */
   readonly batchWaitMs: number;
-  /** Jobs that wait or are in work, at least 1; further ones are refused. */
-  readonly maxQueue: number;
 }
 
 /** What a restart takes: loading the bundle and a warm-up photo. */
 const RESTART_SECONDS = 5;
 
-/** Queues jobs and hands each process that is free the next batch of them. */
+/** Queues jobs, as many as are let in (`Admission`), and hands each process that is free the next batch of them. */
 export class Scheduler implements InferenceService {
   readonly events = new EventEmitter<InferenceEvents>();
   private readonly pool: ProcessPool;
   private readonly queue = new JobQueue();
   private readonly unsettled = new Set<PendingJob>();
-  private readonly drainRate = new DrainRate();
   private closing: Promise<void> | undefined;
   private closed = false;
 
@@ -51,7 +47,9 @@ export class Scheduler implements InferenceService {
 
   async run<J extends PhotoJob>(job: J, signal?: AbortSignal): Promise<JobResult<J>> {
     signal?.throwIfAborted();
-    this.admit();
+    if (this.closing !== undefined) {
+      throw new ServiceError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: RESTART_SECONDS });
+    }
     const pending = new PendingJob(job);
     const abandon = (): void => {
       this.giveUp(pending, signal?.reason);
@@ -71,18 +69,6 @@ export class Scheduler implements InferenceService {
   close(timeoutMs: number): Promise<void> {
     this.closing ??= this.drain(timeoutMs);
     return this.closing;
-  }
-
-  /** @throws ServiceError when no further job is taken. */
-  private admit(): void {
-    if (this.closing !== undefined) {
-      throw new ServiceError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: RESTART_SECONDS });
-    }
-    if (this.unsettled.size >= this.options.maxQueue) {
-      throw new ServiceError('overloaded', `${this.unsettled.size} photos are waiting already.`, {
-        retryAfterSeconds: this.drainRate.secondsUntilDone(this.unsettled.size),
-      });
-    }
   }
 
   /** Not at once: the photos of one request come in the same turn of the event loop and can share a batch. */
@@ -126,7 +112,6 @@ export class Scheduler implements InferenceService {
         }
       }
       const ms = performance.now() - startedMs;
-      this.drainRate.record(jobs.length, ms, this.options.processes);
       this.events.emit('batchEnded', { units, ms, processes: this.pool.readyCount });
     } catch (error) {
       this.retryOrFail(jobs, error);
@@ -143,7 +128,7 @@ export class Scheduler implements InferenceService {
         cause instanceof ProcessDied
           ? new ServiceError('inference_crashed', 'The inference process died twice while it worked on this photo.', {
               cause,
-              retryAfterSeconds: this.drainRate.secondsUntilDone(this.unsettled.size),
+              retryAfterSeconds: RESTART_SECONDS,
             })
           : new ServiceError('internal_error', 'Inference failed on this photo.', { cause }),
       );

@@ -3,7 +3,8 @@ import type { AnswerResult, CaptionResult, DecodingOptions } from '../vision-lan
 import type { InferenceEvents } from './events';
 
 /** Interactive work goes first; bulk work still gets its share of the batches. */
-export type Priority = 'interactive' | 'bulk';
+export const PRIORITIES = ['interactive', 'bulk'] as const;
+export type Priority = (typeof PRIORITIES)[number];
 
 /** What every job has, whatever its task. */
 export interface Work {
@@ -34,7 +35,7 @@ export interface InferenceService {
 
   /**
    * Queues one photo; while no process is ready it waits.
-   * @throws ServiceError as in `errors.ts`: `undecodable_image`, `inference_crashed`, `overloaded`, `deadline_exceeded`, ...
+   * @throws ServiceError as in `errors.ts`: `undecodable_image`, `inference_crashed`, `shutting_down`, ...
    *   An aborted signal rejects with its reason and drops the work where it has not begun.
    */
   run<J extends PhotoJob>(job: J, signal?: AbortSignal): Promise<JobResult<J>>;

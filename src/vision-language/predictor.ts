@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors';
 import { type DecodedPhoto, decodePhoto } from '../image/decode';
+import { PixelBudget } from '../image/pixel-budget';
 import { Bundle } from '../onnx/bundle';
 import type { SessionOptions } from '../onnx/session';
 import { Tokenizer } from '../text/tokenizer';
@@ -10,6 +11,12 @@ import { objectWeights, readRegions } from './regions';
 import type { AnswerResult, CaptionResult, DecodingOptions, PhotoFacts } from './results';
 import { Ended, runStage, type StageName, type StageReport } from './stage';
 import { readVocabulary, type Vocabulary } from './vocabulary';
+
+export interface PredictorOptions {
+  readonly session: SessionOptions;
+  /** Pixels of the photos that are decoded side by side, those of the largest photo at least. */
+  readonly maxPixelsInDecoding: number;
+}
 
 export interface CaptionRequest {
   /** The compressed file. */
@@ -35,6 +42,7 @@ export class Predictor {
     private readonly model: VisionLanguageModel,
     private readonly tokenizer: Tokenizer,
     private readonly vocabulary: Vocabulary,
+    private readonly pixelBudget: PixelBudget,
     private readonly onStage: (report: StageReport) => void,
   ) {}
 
@@ -44,15 +52,16 @@ export class Predictor {
    */
   static async load(
     directory: string,
-    options: SessionOptions,
+    { session, maxPixelsInDecoding }: PredictorOptions,
     onStage: (report: StageReport) => void = () => undefined,
   ): Promise<Predictor> {
     const bundle = await Bundle.open(directory);
     return new Predictor(
       bundle,
-      await VisionLanguageModel.load(bundle, options),
+      await VisionLanguageModel.load(bundle, session),
       new Tokenizer(await bundle.readJson('tokenizer.json')),
       await readVocabulary(bundle),
+      new PixelBudget(maxPixelsInDecoding),
       onStage,
     );
   }
@@ -132,7 +141,7 @@ export class Predictor {
 
   private async decode(image: Uint8Array): Promise<DecodedPhoto | Ended> {
     try {
-      return await decodePhoto(image, this.bundle.manifest.image);
+      return await decodePhoto(image, this.bundle.manifest.image, this.pixelBudget);
     } catch (error) {
       if (error instanceof ServiceError) {
         return new Ended(error);

@@ -1,4 +1,5 @@
 import { ServiceError } from '../../src/errors';
+import type { AppOptions } from '../../src/http/express-app';
 import { untilAborted } from '../http/fake-service';
 import { type Answer, DOCUMENT, form, TestServer } from '../http/test-server';
 import { photo } from '../photos';
@@ -14,6 +15,23 @@ afterEach(() => server.close());
 
 type Send = () => Promise<Answer>;
 
+async function restart(options: Partial<AppOptions>): Promise<void> {
+  await server.close();
+  server = await TestServer.start(options);
+}
+
+/** A body whose end never comes. */
+async function upload(path: string): Promise<Answer> {
+  await restart({ slowestPace: { bytes: 100_000, windowMs: 100 } });
+  const endless = new ReadableStream({
+    start: (controller) => {
+      controller.enqueue(jpeg);
+    },
+  });
+  const headers = { 'Content-Type': 'image/jpeg' };
+  return server.get(path, { method: 'POST', headers, body: endless, duplex: 'half' });
+}
+
 /** A request for each status that an inference route may answer with. */
 function inferenceCircumstances(path: string, fields: readonly (readonly [string, string])[]): [string, Send][] {
   const send = (image: Uint8Array = jpeg, ...others: (readonly [string, string])[]) =>
@@ -22,9 +40,18 @@ function inferenceCircumstances(path: string, fields: readonly (readonly [string
     ['200', send],
     ['400', () => send(jpeg, ['unknown', ''])],
     ['404', () => send(jpeg, ['model', 'none'])],
+    ['408', () => upload(path)],
     ['413', () => send(Buffer.alloc(20_000_001))],
     ['415', () => send(Buffer.from('text'))],
     ['422', () => send(Buffer.alloc(0))],
+    [
+      '429',
+      async () => {
+        await restart({ rateLimit: 1 });
+        await send();
+        return send();
+      },
+    ],
     [
       '500',
       () => {

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { ServiceError } from '../../src/errors';
 import { photo } from '../photos';
 import { untilAborted } from './fake-service';
+import { until, writeThenRead } from './plain-client';
 import { form, TestServer } from './test-server';
 
 let server: TestServer;
@@ -16,23 +17,6 @@ beforeEach(async () => {
   server = await TestServer.start({ requestTimeoutMs: 60_000 });
 });
 afterEach(() => server.close());
-
-/** Writes a whole request before it reads a byte, as simple clients do, and returns all that comes back. */
-async function writeThenRead(head: readonly string[], body: Buffer): Promise<string> {
-  const socket = connect(server.port, '127.0.0.1');
-  socket.pause();
-  await once(socket, 'connect');
-  await new Promise((resolve, reject) => {
-    socket.once('error', reject);
-    socket.write([...head, '', ''].join('\r\n'));
-    socket.write(body, resolve);
-  });
-  const chunks: Buffer[] = [];
-  for await (const chunk of socket) {
-    chunks.push(chunk as Buffer);
-  }
-  return Buffer.concat(chunks).toString();
-}
 
 describe('a refusal reaches a client that writes its whole body first', () => {
   const size = 30_000_000;
@@ -49,7 +33,9 @@ describe('a refusal reaches a client that writes its whole body first', () => {
     ['JSON that is too large', 'application/json', '413'],
     ['content type that is not accepted', 'text/plain', '415'],
   ])('%s', async (_circumstance, type, status) => {
-    expect(await writeThenRead(head(type), Buffer.alloc(size))).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(await writeThenRead(server.port, head(type), Buffer.alloc(size))).toMatch(
+      new RegExp(`^HTTP/1.1 ${status} `),
+    );
   });
 });
 
@@ -143,10 +129,3 @@ test('a fault of the server itself is logged with its reason, of which the clien
   expect(JSON.stringify(body)).not.toContain('4711');
   expect(server.log.join()).toContain('reason 4711');
 });
-
-/** Waits for what happens soon but not at once; Jest's own limit ends it. */
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

@@ -54,7 +54,7 @@ test('metrics count requests by route and outcome, and never by a path that a cl
   expect(body).toContain('distillvlm_requests_total{route="/caption",outcome="unknown_field"} 1');
   expect(body).toContain('distillvlm_requests_total{route="none",outcome="not_found"} 1');
   expect(body).toContain('distillvlm_request_duration_seconds_count{route="/caption"} 2');
-  expect(body).toContain('distillvlm_queue_depth 0');
+  expect(body).toContain('distillvlm_queue_depth{priority="interactive"} 0');
   expect(body).not.toContain('made-up');
 });
 

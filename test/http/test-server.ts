@@ -4,7 +4,10 @@ import { pino } from 'pino';
 import { type AppOptions, createApp } from '../../src/http/express-app';
 import type { ModelFacts } from '../../src/vision-language/facts';
 import { ApiDocument } from '../../src/http/openapi';
+import { SLOWEST_PACE } from '../../src/http/body-pace';
 import { HttpServer } from '../../src/http/server';
+import { Admission } from '../../src/inference/admission';
+import { DrainRate } from '../../src/inference/drain-rate';
 import { FakeService } from './fake-service';
 
 const MODEL: ModelFacts = {
@@ -83,10 +86,14 @@ export class TestServer {
   private appOptions(options: Partial<AppOptions>): AppOptions {
     return {
       service: this.service,
+      admission: new Admission({ units: 512, bytes: 512e6, unitsInWork: 8 }, DrainRate.of(this.service.events)),
       models: [MODEL],
       document: DOCUMENT,
       logger: pino({ level: 'info' }, { write: (line: string) => void this.log.push(line) }),
       requestTimeoutMs: 30_000,
+      slowestPace: SLOWEST_PACE,
+      rateLimit: 0,
+      trustedProxies: 0,
       validateResponses: true,
       closing: this.closing.signal,
       ...options,

@@ -1,4 +1,6 @@
+import { EventEmitter } from 'node:events';
 import { DrainRate } from '../../src/inference/drain-rate';
+import type { InferenceEvents } from '../../src/inference/events';
 
 test('before the first batch, come again in a second', () => {
   expect(new DrainRate().secondsUntilDone(100)).toBe(1);
@@ -23,4 +25,15 @@ test('at most a minute', () => {
   const rate = new DrainRate();
   rate.record(1, 10_000, 1);
   expect(rate.secondsUntilDone(1_000)).toBe(60);
+});
+
+test('the pace of the warm-up stands until the first batch, and does not count after it', () => {
+  const events = new EventEmitter<InferenceEvents>();
+  const rate = DrainRate.of(events);
+  expect(rate.msUntilDone(4)).toBe(0);
+  events.emit('processReady', { msPerUnit: 500 });
+  expect(rate.msUntilDone(4)).toBe(2_000);
+  events.emit('batchEnded', { units: 8, ms: 1_600, processes: 2 });
+  // 8 units in 1.6 s on each of two processes: one in 100 ms.
+  expect(rate.msUntilDone(10)).toBe(1_000);
 });

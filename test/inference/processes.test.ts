@@ -86,7 +86,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s to a process is for its parent to 
 test('a photo that is cancelled while its batch runs is dropped, the others are not', async () => {
   const child = new InferenceProcess({
     bundle: TINY_BUNDLE,
-    session: { threads: 1, executionProviders: ['cpu'] },
+    predictor: { session: { threads: 1, executionProviders: ['cpu'] }, maxPixelsInDecoding: 50e6 },
     entry: CHILD,
   });
   await child.load();
@@ -106,7 +106,8 @@ test('processes end when their parent is killed', async () => {
     const { createInferenceService } = require(${JSON.stringify(path.join(__dirname, '../../dist/inference/create-service'))});
     const logger = { info: console.log, error: console.error };
     createInferenceService({
-      bundle: ${JSON.stringify(TINY_BUNDLE)}, processes: 1, threads: 1, maxBatch: 8, maxQueue: 8, logger,
+      bundle: ${JSON.stringify(TINY_BUNDLE)}, processes: 1, threads: 1, maxBatch: 8,
+      maxPixelsInDecoding: 50e6, logger,
     });`;
   const parent = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(parent.stdout, 'data');

@@ -170,16 +170,6 @@ test('a job whose signal is aborted already is not taken', async () => {
   await expect(service.run(photo('a'), AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
 });
 
-test('more jobs than the queue holds are refused, with a time to come again', async () => {
-  const { service } = start({ maxQueue: 2 });
-  const leaving = new AbortController();
-  const taken = ['wait', 'wait'].map((name) => service.run(photo(name), leaving.signal));
-  await expect(service.run(photo('a'))).rejects.toMatchObject({ code: 'overloaded', retryAfterSeconds: 1 });
-  leaving.abort(new Error('enough'));
-  await expect(Promise.all(taken)).rejects.toThrow('enough');
-  await expect(service.run(photo('a'))).resolves.toBeDefined();
-});
-
 test('closing finishes what is queued and takes no more', async () => {
   const underTest = start({ maxBatch: 1 });
   const pid = await underTest.pid();

@@ -37,7 +37,7 @@ export class ServiceUnderTest {
       processes: 1,
       threads: 1,
       maxBatch: 8,
-      maxQueue: 64,
+      maxPixelsInDecoding: 50e6,
       logger: pino({ base: null }, { write }),
       childEntry: CHILD,
       ...options,

@@ -50,7 +50,10 @@ const DECIMALS = 4;
 
 let predictor: Predictor;
 beforeAll(async () => {
-  predictor = await Predictor.load(TINY_BUNDLE, { threads: 1, executionProviders: ['cpu'] });
+  predictor = await Predictor.load(TINY_BUNDLE, {
+    session: { threads: 1, executionProviders: ['cpu'] },
+    maxPixelsInDecoding: 50e6,
+  });
 });
 
 const waiting = new AbortController().signal;

@@ -1,0 +1,122 @@
+import { Admission, type AdmissionLimits, type Arrival } from '../../src/inference/admission';
+import { DrainRate } from '../../src/inference/drain-rate';
+
+const LIMITS: AdmissionLimits = { units: 8, bytes: 1_000, unitsInWork: 2 };
+const ARRIVAL: Arrival = { priority: 'interactive', bytes: 10, timeoutMs: 30_000 };
+const BULK: Arrival = { ...ARRIVAL, priority: 'bulk' };
+const NOTHING = { units: 0, uploads: 0, bytes: 0 };
+
+let rate: DrainRate;
+let admission: Admission;
+
+beforeEach(() => {
+  rate = new DrainRate();
+  admission = new Admission(LIMITS, rate);
+});
+
+/** Lets in a request whose body is here. */
+function letIn(units: number, arrival: Partial<Arrival> = {}) {
+  const ticket = admission.enter({ ...ARRIVAL, ...arrival });
+  ticket.take({ units, uploads: 0, bytes: 10 });
+  return ticket;
+}
+
+const overloaded = (detail: RegExp) =>
+  expect.objectContaining({ code: 'overloaded', detail: expect.stringMatching(detail) as string }) as Error;
+
+test('a request holds a slot before its body is here, then what it really asks, and nothing once it has left', () => {
+  const ticket = admission.enter(ARRIVAL);
+  expect(admission.loadOf('interactive')).toEqual({ units: 1, uploads: 1, bytes: 10 });
+  ticket.take({ units: 6, uploads: 0, bytes: 7 });
+  expect(admission.loadOf('interactive')).toEqual({ units: 6, uploads: 0, bytes: 7 });
+  ticket.done(4);
+  expect(admission.loadOf('interactive')).toEqual({ units: 2, uploads: 0, bytes: 7 });
+  ticket.leave();
+  ticket.leave();
+  expect(admission.loadOf('interactive')).toEqual(NOTHING);
+});
+
+test('units beyond the limit are refused, and taken once there is room', () => {
+  const ticket = letIn(8);
+  expect(() => letIn(1)).toThrow(overloaded(/^8 photos and questions/));
+  ticket.done(1);
+  expect(() => letIn(1)).not.toThrow();
+});
+
+test('a request whose body asks more than there is room for is refused, and its slot is free', () => {
+  letIn(5);
+  const ticket = admission.enter(ARRIVAL);
+  expect(() => {
+    ticket.take({ units: 4, uploads: 0, bytes: 10 });
+  }).toThrow(overloaded(/^5 photos and questions/));
+  expect(admission.loadOf('interactive')).toEqual({ units: 5, uploads: 0, bytes: 10 });
+});
+
+test('uploads hold at most half of the slots, however slow they are', () => {
+  const uploads = Array.from({ length: 4 }, () => admission.enter(ARRIVAL));
+  expect(() => admission.enter(ARRIVAL)).toThrow(overloaded(/^4 uploads/));
+  uploads[0]?.take({ units: 1, uploads: 0, bytes: 10 });
+  expect(() => admission.enter(ARRIVAL)).not.toThrow();
+});
+
+test('bytes are limited, however few the requests', () => {
+  const ticket = admission.enter({ ...ARRIVAL, bytes: 991 });
+  expect(() => admission.enter(ARRIVAL)).toThrow(overloaded(/^1 MB of photos/));
+  // The body was smaller than it might have been.
+  ticket.take({ units: 1, uploads: 0, bytes: 990 });
+  expect(() => admission.enter(ARRIVAL)).not.toThrow();
+});
+
+test('neither priority keeps the other out', () => {
+  letIn(8, BULK);
+  expect(() => letIn(8)).not.toThrow();
+  expect(() => admission.enter(BULK)).toThrow(overloaded(/^8 photos/));
+});
+
+describe('at a pace of a second a unit', () => {
+  beforeEach(() => {
+    rate.record(1, 1_000, 1);
+  });
+
+  test('what would not be answered in time is refused on arrival, with the time until those before it are done', () => {
+    letIn(5);
+    // Six units, and half as much again for safety: 9 s.
+    expect(() => admission.enter({ ...ARRIVAL, timeoutMs: 9_000 })).not.toThrow();
+    letIn(1, { timeoutMs: 60_000 });
+    expect(() => admission.enter({ ...ARRIVAL, timeoutMs: 9_000 })).toThrow(
+      expect.objectContaining({
+        code: 'overloaded',
+        retryAfterSeconds: 7,
+        detail: 'The answer would take about 8 s, and the deadline is 9 s.',
+      }) as Error,
+    );
+  });
+
+  test('those who came while a body was on its way count once it is here', () => {
+    const ticket = admission.enter({ ...ARRIVAL, timeoutMs: 3_000 });
+    letIn(2, { timeoutMs: 60_000 });
+    expect(() => {
+      ticket.take({ units: 1, uploads: 0, bytes: 10 });
+    }).toThrow(overloaded(/about 3 s, and the deadline is 3 s/));
+  });
+
+  test('with nobody before it, a request is let in whatever its deadline', () => {
+    expect(() => letIn(8, { timeoutMs: 1 })).not.toThrow();
+  });
+
+  test('interactive work waits for a third as much bulk work, and for what is in work', () => {
+    letIn(8, BULK);
+    // Two units of the bulk are in work already and go first.
+    expect(() => letIn(1, { timeoutMs: 4_500 })).not.toThrow();
+    letIn(2, { timeoutMs: 60_000 });
+    // Three before it, two in work, one in a batch of bulk work between, and itself: 7 s, and half as much again.
+    expect(() => admission.enter({ ...ARRIVAL, timeoutMs: 10_400 })).toThrow(overloaded(/about 7 s/));
+    expect(() => admission.enter({ ...ARRIVAL, timeoutMs: 10_600 })).not.toThrow();
+  });
+
+  test('bulk work must reckon with three interactive batches before each of its own', () => {
+    letIn(2, BULK);
+    expect(() => admission.enter({ ...BULK, timeoutMs: 13_000 })).toThrow(overloaded(/about 9 s/));
+    expect(() => admission.enter({ ...BULK, timeoutMs: 14_000 })).not.toThrow();
+  });
+});
