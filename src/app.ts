@@ -41,6 +41,7 @@ export async function startApp(settings: Settings, logger: Logger): Promise<Runn
     threads: settings.intraOpThreads,
     maxBatch: settings.maxBatch,
     batchWaitMs: settings.batchWaitMs,
+    stageTimeoutMs: settings.stageTimeoutMs,
     maxPixelsInDecoding: settings.decodeMegapixels * 1e6,
     logger,
   });

@@ -65,6 +65,7 @@ async function score(input: string, given: Arguments, settings: Settings): Promi
     processes: settings.inferenceProcesses,
     threads: settings.intraOpThreads,
     maxBatch: settings.maxBatch,
+    stageTimeoutMs: settings.stageTimeoutMs,
     maxPixelsInDecoding: settings.decodeMegapixels * 1e6,
     logger: createLogger('error'),
   });

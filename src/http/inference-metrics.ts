@@ -40,7 +40,8 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
   });
   const ends = new Counter({
     name: 'distillvlm_process_ends_total',
-    help: 'Inference processes that ended, for whatever reason',
+    help: 'Inference processes that ended: closed with the server, died, or hung and were killed',
+    labelNames: ['reason'] as const,
     registers,
   });
 
@@ -62,7 +63,7 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
   events.on('processReady', () => {
     starts.inc();
   });
-  events.on('processGone', () => {
-    ends.inc();
+  events.on('processGone', ({ reason }) => {
+    ends.inc({ reason });
   });
 }

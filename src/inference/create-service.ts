@@ -14,6 +14,8 @@ export interface InferenceOptions {
   readonly maxBatch: number;
   /** How long a job waits for others to share its batch while a process is free; by default not at all. */
   readonly batchWaitMs?: number;
+  /** What no stage of a batch takes; one that does has hung, and costs the process. */
+  readonly stageTimeoutMs: number;
   /** Pixels of the photos that a process decodes side by side, those of the largest photo at least. */
   readonly maxPixelsInDecoding: number;
   readonly logger: Logger;
@@ -23,11 +25,21 @@ export interface InferenceOptions {
 
 /** Starts the inference processes; jobs may be given at once and wait until one is ready. */
 export function createInferenceService(options: InferenceOptions): InferenceService {
-  const { bundle, processes, threads, maxBatch, batchWaitMs = 0, maxPixelsInDecoding, logger } = options;
+  const {
+    bundle,
+    processes,
+    threads,
+    maxBatch,
+    batchWaitMs = 0,
+    stageTimeoutMs,
+    maxPixelsInDecoding,
+    logger,
+  } = options;
   return new Scheduler({
     bundle,
     predictor: { session: { threads, executionProviders: ['cpu'] }, maxPixelsInDecoding },
     entry: options.childEntry ?? path.join(__dirname, 'child.js'),
+    stageTimeoutMs,
     processes,
     maxBatch,
     batchWaitMs,

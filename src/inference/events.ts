@@ -14,5 +14,5 @@ export interface InferenceEvents {
   jobDropped: [{ readonly when: 'waiting' | 'running' }];
   /** A process has loaded the bundle; so long a unit took it in its last warm-up batch. */
   processReady: [{ readonly msPerUnit: number }];
-  processGone: [];
+  processGone: [{ readonly reason: 'closed' | 'died' | 'hung' }];
 }

@@ -92,10 +92,14 @@ export class ProcessPool {
       const how = await process.exited;
       logger.info({ event: 'inference_process_gone', pid, how });
       this.processes.delete(process);
-      this.events.emit('processGone');
+      this.events.emit('processGone', { reason: this.reasonOf(process) });
       await this.backOff(failuresInARow);
     }
     onRefused(new ServiceError('shutting_down', 'The server is shutting down.'));
+  }
+
+  private reasonOf(process: InferenceProcess): 'closed' | 'died' | 'hung' {
+    return process.hung ? 'hung' : this.closing.signal.aborted ? 'closed' : 'died';
   }
 
   /** Waits before the next start, not at all after a process that had been ready. */

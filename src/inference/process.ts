@@ -10,6 +10,8 @@ export interface ProcessOptions {
   readonly predictor: PredictorOptions;
   /** Path of the compiled `child.js`. */
   readonly entry: string;
+  /** What no stage of a batch takes; one that does has hung, and costs the process. */
+  readonly stageTimeoutMs: number;
   /** Called at the end of each stage of a batch. */
   readonly onStage?: (report: StageReport) => void;
 }
@@ -24,6 +26,8 @@ export class InferenceProcess {
   /** Resolves when the process is gone, with how it went. */
   readonly exited: Promise<string>;
   private readonly child: ChildProcess;
+  private hasHung = false;
+  private watchdog: NodeJS.Timeout | undefined;
   private currentStatus: 'loading' | 'free' | 'busy' | 'gone' = 'loading';
   private waiting: { resolve(reply: MessageToParent): void; reject(error: Error): void } | undefined;
 
@@ -40,7 +44,7 @@ export class InferenceProcess {
         resolve(how);
       };
       this.child.once('exit', (code, signal) => {
-        leave(`exited with ${signal ?? String(code)}`);
+        leave(this.hasHung ? 'hung and was killed' : `exited with ${signal ?? String(code)}`);
       });
       this.child.once('error', (error) => {
         leave(`cannot be used: ${error.message}`);
@@ -50,6 +54,10 @@ export class InferenceProcess {
 
   get pid(): number | undefined {
     return this.child.pid;
+  }
+
+  get hung(): boolean {
+    return this.hasHung;
   }
 
   get status(): 'loading' | 'free' | 'busy' | 'gone' {
@@ -76,7 +84,7 @@ export class InferenceProcess {
    */
   async run(batch: Batch): Promise<readonly Outcome[]> {
     this.currentStatus = 'busy';
-    const reply = await this.ask({ type: 'run', batch });
+    const reply = await this.askWatched({ type: 'run', batch });
     this.currentStatus = 'free';
     if (reply.type !== 'outcomes') {
       throw new Error(reasonOf(reply));
@@ -105,7 +113,21 @@ export class InferenceProcess {
       this.waiting?.resolve(message);
     } else if (this.currentStatus === 'busy') {
       // Stages of the warm-up are of no batch.
+      this.watchdog?.refresh();
       this.options.onStage?.(message.report);
+    }
+  }
+
+  /** A graph that runs cannot be interrupted, so a process in which one hangs can only be killed. */
+  private async askWatched(message: MessageToChild): Promise<MessageToParent> {
+    this.watchdog = setTimeout(() => {
+      this.hasHung = true;
+      this.kill();
+    }, this.options.stageTimeoutMs);
+    try {
+      return await this.ask(message);
+    } finally {
+      clearTimeout(this.watchdog);
     }
   }
 

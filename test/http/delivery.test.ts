@@ -100,6 +100,21 @@ test('an answer that takes longer than the deadline: 504, and its work is droppe
   expect(server.service.signals[0]?.aborted).toBe(true);
 });
 
+test('a request may name its own deadline', async () => {
+  server.service.before = untilAborted;
+  const send = (timeout: string) => server.post('/caption', form(['image', jpeg]), { 'X-Request-Timeout-Ms': timeout });
+  expect(await send('30')).toMatchObject({
+    status: 504,
+    body: { detail: expect.stringContaining('0.03 s') as unknown },
+  });
+  expect(await send('0')).toMatchObject({ status: 400, body: { code: 'limit_exceeded' } });
+  expect(await send('600001')).toMatchObject({ status: 400, body: { code: 'limit_exceeded' } });
+  expect(await send('soon')).toMatchObject({
+    status: 400,
+    body: { detail: 'X-Request-Timeout-Ms must be a whole number.' },
+  });
+});
+
 test('a fault that is not of one photo fails the request and drops the other photos', async () => {
   server.service.before = (job, signal) =>
     job.image.length === jpeg.length

@@ -65,7 +65,7 @@ test('metrics show what inference tells: stages, batches, retries, what was drop
   events.emit('stage', { stage: 'detect', photos: 2, ms: 250 });
   events.emit('jobRetried');
   events.emit('jobDropped', { when: 'running' });
-  events.emit('processGone');
+  events.emit('processGone', { reason: 'hung' });
   const { body } = await server.get('/metrics');
   expect(body).toContain('distillvlm_process_starts_total 1');
   expect(body).toContain('distillvlm_batch_units_sum 5');
@@ -73,7 +73,7 @@ test('metrics show what inference tells: stages, batches, retries, what was drop
   expect(body).toContain('distillvlm_stage_duration_seconds_sum{stage="detect"} 0.25');
   expect(body).toContain('distillvlm_photos_retried_total 1');
   expect(body).toContain('distillvlm_photos_dropped_total{when="running"} 1');
-  expect(body).toContain('distillvlm_process_ends_total 1');
+  expect(body).toContain('distillvlm_process_ends_total{reason="hung"} 1');
 });
 
 test('the document is served as it is, and as a page whose files load over plain HTTP', async () => {

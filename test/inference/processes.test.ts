@@ -88,6 +88,7 @@ test('a photo that is cancelled while its batch runs is dropped, the others are 
     bundle: TINY_BUNDLE,
     predictor: { session: { threads: 1, executionProviders: ['cpu'] }, maxPixelsInDecoding: 50e6 },
     entry: CHILD,
+    stageTimeoutMs: 600_000,
   });
   await child.load();
   const photos = Array<Batch['photos'][number]>(3).fill({ image: PHOTO, questions: [] });
@@ -107,7 +108,7 @@ test('processes end when their parent is killed', async () => {
     const logger = { info: console.log, error: console.error };
     createInferenceService({
       bundle: ${JSON.stringify(TINY_BUNDLE)}, processes: 1, threads: 1, maxBatch: 8,
-      maxPixelsInDecoding: 50e6, logger,
+      stageTimeoutMs: 600_000, maxPixelsInDecoding: 50e6, logger,
     });`;
   const parent = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(parent.stdout, 'data');

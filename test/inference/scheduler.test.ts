@@ -115,6 +115,19 @@ test('a photo that kills its process twice is refused, and its companions are an
   await expect(batchOf(underTest, 'c')).resolves.toBe('c');
 });
 
+test('a photo in which a stage hangs costs its process, and its companions are answered', async () => {
+  const underTest = start({ stageTimeoutMs: 2_000 });
+  const reasons: string[] = [];
+  underTest.service.events.on('processGone', ({ reason }) => reasons.push(reason));
+  const results = await Promise.allSettled(['a', 'hang', 'b'].map((name) => batchOf(underTest, name)));
+  expect(results).toMatchObject([
+    { status: 'fulfilled', value: 'a' },
+    { status: 'rejected', reason: { code: 'inference_crashed' } },
+    { status: 'fulfilled', value: 'b' },
+  ]);
+  expect(reasons).toEqual(['hung', 'hung']);
+});
+
 test('a photo that breaks its batch twice fails with the reason as cause, and the process lives on', async () => {
   const underTest = start();
   const pid = await underTest.pid();

@@ -4,7 +4,7 @@ const { readFileSync, writeFileSync } = require('node:fs');
 /**
  * Stands in for the compiled child.js. Its bundle is a file with the number of processes that die while they load.
  * Of a batch it does what the photos say: "die" ends the process, "break" fails the batch, "wait" holds it until one
- * photo is cancelled, anything else is captioned with the names of all photos in the batch.
+ * photo is cancelled, "hang" stops it in the middle of a stage, anything else is captioned with the names of all photos in the batch.
  */
 let finish;
 
@@ -39,6 +39,8 @@ function run(photos) {
     process.exit(1);
   } else if (photos.includes('break')) {
     reply({ type: 'failed', reason: 'broken' });
+  } else if (photos.includes('hang')) {
+    process.kill(process.pid, 'SIGSTOP');
   } else if (!photos.includes('wait')) {
     finish();
   }

@@ -37,6 +37,7 @@ export class ServiceUnderTest {
       processes: 1,
       threads: 1,
       maxBatch: 8,
+      stageTimeoutMs: 600_000,
       maxPixelsInDecoding: 50e6,
       logger: pino({ base: null }, { write }),
       childEntry: CHILD,
