@@ -42,6 +42,7 @@ export async function startApp(settings: Settings, logger: Logger): Promise<Runn
     maxBatch: settings.maxBatch,
     batchWaitMs: settings.batchWaitMs,
     stageTimeoutMs: settings.stageTimeoutMs,
+    cacheBytes: settings.cacheMegabytes * 1e6,
     maxPixelsInDecoding: settings.decodeMegapixels * 1e6,
     logger,
   });
@@ -57,6 +58,7 @@ export async function startApp(settings: Settings, logger: Logger): Promise<Runn
     models: [model],
     document: new ApiDocument(path.join(PROJECT_ROOT, 'openapi.yaml')),
     logger,
+    sharesPhotos: settings.cacheMegabytes > 0,
     requestTimeoutMs: settings.requestTimeoutMs,
     slowestPace: SLOWEST_PACE,
     rateLimit: settings.rateLimit,

@@ -31,6 +31,8 @@ export const SETTINGS = {
   maxBatch: integer('MAX_BATCH', 8, 1, 256),
   /** Under load batches fill by themselves while the processes are busy; a wait pays where requests come in bursts. */
   batchWaitMs: integer('BATCH_WAIT_MS', 0, 0, 1_000),
+  /** Of regions and prefixes, in each process, about 2 MB a photo: a second question about it skips detection. */
+  cacheMegabytes: integer('CACHE_MB', 128, 0, 100_000),
   /** Pairs of photo and question that come, wait or are in work; the largest request has 256. */
   maxQueue: integer('MAX_QUEUE', 512, 256, 100_000),
   /** Of their bodies, which are in memory about twice; the largest form has 64 MB. */

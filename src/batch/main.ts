@@ -66,6 +66,8 @@ async function score(input: string, given: Arguments, settings: Settings): Promi
     threads: settings.intraOpThreads,
     maxBatch: settings.maxBatch,
     stageTimeoutMs: settings.stageTimeoutMs,
+    // A photo is asked everything at once, and once.
+    cacheBytes: 0,
     maxPixelsInDecoding: settings.decodeMegapixels * 1e6,
     logger: createLogger('error'),
   });

@@ -27,6 +27,17 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
     help: 'Photos that were tried again, alone, because their batch failed',
     registers,
   });
+  const shared = new Counter({
+    name: 'distillvlm_photos_shared_total',
+    help: 'Photos answered with the result of an equal request that was in flight',
+    registers,
+  });
+  const cached = new Counter({
+    name: 'distillvlm_cache_lookups_total',
+    help: 'Photos answered, by whether their regions and prefix were there already',
+    labelNames: ['result'] as const,
+    registers,
+  });
   const dropped = new Counter({
     name: 'distillvlm_photos_dropped_total',
     help: 'Photos that nobody waited for any more: their deadline had passed, or their client had left',
@@ -56,6 +67,12 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
   });
   events.on('jobRetried', () => {
     retries.inc();
+  });
+  events.on('jobShared', () => {
+    shared.inc();
+  });
+  events.on('photoAnswered', (photo) => {
+    cached.inc({ result: photo.cached ? 'hit' : 'miss' });
   });
   events.on('jobDropped', ({ when }) => {
     dropped.inc({ when });

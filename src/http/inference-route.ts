@@ -1,7 +1,9 @@
+import { webcrypto } from 'node:crypto';
 import type { RequestHandler, Response } from 'express';
 import { type ErrorCode, ServiceError } from '../errors';
 import type { Admission, Ticket } from '../inference/admission';
 import { type InferenceService, type JobResult, type PhotoJob, unitsOf, type Work } from '../inference/service';
+import type { PhotoFacts } from '../vision-language/results';
 import { announcedBody } from './body';
 import type { Pace } from './body-pace';
 import { readInferenceRequest } from './inference-request';
@@ -15,6 +17,8 @@ export interface InferenceContext {
   readonly service: InferenceService;
   readonly admission: Admission;
   readonly models: ServedModels;
+  /** Whether what is known of a photo serves all requests with the same photo. */
+  readonly sharesPhotos: boolean;
   /** Deadline of a request that names none. */
   readonly requestTimeoutMs: number;
   /** A slower body loses its slot. */
@@ -64,9 +68,18 @@ export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, bo
       const asked = await readInferenceRequest(border.task, context.document, body, request.query);
       const model = findModel(context.models, asked.model);
       const options = asked.optionsFor(model);
-      const jobs = asked.photos.map((image) => border.toJob({ image, options, priority }, asked.questions));
+      const works = await Promise.all(
+        asked.photos.map(async (image): Promise<Work> => ({
+          image,
+          options,
+          priority,
+          ...(context.sharesPhotos && { sha256: await sha256(image) }),
+        })),
+      );
+      const jobs = works.map((work) => border.toJob(work, asked.questions));
       ticket.take({ units: sum(jobs.map(unitsOf)), uploads: 0, bytes: sum(asked.photos.map(({ length }) => length)) });
       const photos = await runAll(context.service, jobs, { timeoutMs, ticket, response });
+      setCacheHeader(response, photos);
       response.json(responseBody(modelId(model), border.toEntries(photos, asked.questions), asked.plural));
     } finally {
       ticket.leave();
@@ -124,6 +137,19 @@ async function runAll<J extends PhotoJob>(
     clearTimeout(deadline);
     response.off('close', leave);
   }
+}
+
+/** Says for each photo whether it was known already, unless nothing is kept. */
+function setCacheHeader(response: Response, photos: readonly Outcome<PhotoFacts>[]): void {
+  const states = photos.map((photo) => (photo instanceof ServiceError ? undefined : photo.cached));
+  if (states.some((cached) => cached !== undefined)) {
+    response.set('X-Cache', states.map((cached) => (cached ? 'hit' : 'miss')).join(', '));
+  }
+}
+
+/** In a thread of its own: 20 MB would hold up the event loop. */
+async function sha256(bytes: Uint8Array): Promise<string> {
+  return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('base64');
 }
 
 function sum(values: readonly number[]): number {

@@ -18,6 +18,8 @@ export interface InferenceOptions {
   readonly stageTimeoutMs: number;
   /** Pixels of the photos that a process decodes side by side, those of the largest photo at least. */
   readonly maxPixelsInDecoding: number;
+  /** Of regions and prefixes that each process keeps for further questions about the same photo; 0 keeps none. */
+  readonly cacheBytes: number;
   readonly logger: Logger;
   /** The compiled entry of a process, where it is not beside this file. */
   readonly childEntry?: string;
@@ -33,11 +35,12 @@ export function createInferenceService(options: InferenceOptions): InferenceServ
     batchWaitMs = 0,
     stageTimeoutMs,
     maxPixelsInDecoding,
+    cacheBytes,
     logger,
   } = options;
   return new Scheduler({
     bundle,
-    predictor: { session: { threads, executionProviders: ['cpu'] }, maxPixelsInDecoding },
+    predictor: { session: { threads, executionProviders: ['cpu'] }, maxPixelsInDecoding, cacheBytes },
     entry: options.childEntry ?? path.join(__dirname, 'child.js'),
     stageTimeoutMs,
     processes,

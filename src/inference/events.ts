@@ -10,6 +10,10 @@ export interface InferenceEvents {
   stage: [StageReport];
   /** The batch of a job failed, and it waits for a second try. */
   jobRetried: [];
+  /** A job is answered with the result of an equal one that was in flight. */
+  jobShared: [];
+  /** A photo was answered, with or without its regions and prefix having been there. */
+  photoAnswered: [{ readonly cached: boolean }];
   /** Nobody waits for a job any more. */
   jobDropped: [{ readonly when: 'waiting' | 'running' }];
   /** A process has loaded the bundle; so long a unit took it in its last warm-up batch. */

@@ -48,8 +48,8 @@ export class ProcessPool {
     return [...this.processes].filter(({ status }) => status === 'free' || status === 'busy').length;
   }
 
-  findFree(): InferenceProcess | undefined {
-    return [...this.processes].find(({ status }) => status === 'free');
+  get free(): InferenceProcess[] {
+    return [...this.processes].filter(({ status }) => status === 'free');
   }
 
   /** Ends every process, by force where it does not hear in time. */

@@ -1,56 +1,4 @@
-import { ServiceError } from '../errors';
-import type { AnswerResult, CaptionResult } from '../vision-language/results';
-import type { Outcome } from './messages';
-import { type PhotoJob, unitsOf } from './service';
-
-/** A job on its way to its result. It is settled once; what comes later is ignored. */
-export class PendingJob {
-  readonly result: Promise<CaptionResult | AnswerResult>;
-  readonly units: number;
-  /** Jobs with equal keys may share a batch. */
-  readonly batchKey: string;
-  /** A batch with this job in it has failed: its second try is alone, so that it fails for its own sake only. */
-  hasFailed = false;
-  /** On the clock of `performance.now()`. */
-  readonly queuedAtMs = performance.now();
-  /** Called when nobody waits for the job any more; set while it runs. */
-  onAbandoned: (() => void) | undefined;
-  private isSettled = false;
-  private resolve!: (result: CaptionResult | AnswerResult) => void;
-  private reject!: (reason: unknown) => void;
-
-  constructor(readonly job: PhotoJob) {
-    this.units = unitsOf(job);
-    this.batchKey = JSON.stringify([job.task, Object.entries(job.options).sort()]);
-    this.result = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-  }
-
-  get settled(): boolean {
-    return this.isSettled;
-  }
-
-  settle(outcome: Exclude<Outcome, 'cancelled'>): void {
-    this.isSettled = true;
-    if ('result' in outcome) {
-      this.resolve(outcome.result);
-    } else {
-      this.fail(new ServiceError(outcome.error.code, outcome.error.detail));
-    }
-  }
-
-  fail(reason: unknown): void {
-    this.isSettled = true;
-    this.reject(reason);
-  }
-
-  abandon(reason: unknown): void {
-    this.fail(reason);
-    this.onAbandoned?.();
-  }
-}
+import type { PendingJob } from './pending-job';
 
 /** Jobs with equal batch keys, at least one. */
 export type JobBatch = [PendingJob, ...PendingJob[]];
@@ -62,6 +10,10 @@ export const BULK_TURN = 4;
 export class JobQueue {
   private jobs: readonly PendingJob[] = [];
   private batchesSinceBulk = 0;
+
+  get waiting(): readonly PendingJob[] {
+    return this.jobs;
+  }
 
   get units(): number {
     return this.jobs.reduce((sum, { units }) => sum + units, 0);
@@ -88,16 +40,18 @@ export class JobQueue {
    * own priority first, then the other. So every job gets its turn, and under load, when many wait, batches are large
    * without anyone waiting for them to fill.
    * @param maxUnits a larger job is a batch of its own
+   * @param mayTake jobs that are not left for another
    */
-  takeBatch(maxUnits: number): JobBatch | undefined {
-    const first = this.next();
+  takeBatch(maxUnits: number, mayTake: (job: PendingJob) => boolean = () => true): JobBatch | undefined {
+    const candidates = this.jobs.filter(mayTake);
+    const first = this.next(candidates);
     if (first === undefined) {
       return undefined;
     }
     this.batchesSinceBulk = first.job.priority === 'bulk' ? 0 : this.batchesSinceBulk + 1;
     const batch: JobBatch = [first];
     let units = first.units;
-    for (const job of first.hasFailed ? [] : this.companionsOf(first)) {
+    for (const job of first.hasFailed ? [] : companionsOf(first, candidates)) {
       if (units + job.units <= maxUnits) {
         batch.push(job);
         units += job.units;
@@ -107,15 +61,16 @@ export class JobQueue {
     return batch;
   }
 
-  private next(): PendingJob | undefined {
-    const interactive = this.jobs.find(({ job }) => job.priority === 'interactive');
-    const bulk = this.jobs.find(({ job }) => job.priority === 'bulk');
+  private next(candidates: readonly PendingJob[]): PendingJob | undefined {
+    const interactive = candidates.find(({ job }) => job.priority === 'interactive');
+    const bulk = candidates.find(({ job }) => job.priority === 'bulk');
     return this.batchesSinceBulk >= BULK_TURN - 1 ? (bulk ?? interactive) : (interactive ?? bulk);
   }
+}
 
-  private companionsOf(first: PendingJob): PendingJob[] {
-    const fitting = this.jobs.filter((job) => job !== first && !job.hasFailed && job.batchKey === first.batchKey);
-    const ofItsPriority = ({ job }: PendingJob): boolean => job.priority === first.job.priority;
-    return [...fitting.filter(ofItsPriority), ...fitting.filter((job) => !ofItsPriority(job))];
-  }
+/** Those that may share the first one's batch, of its own priority first. */
+function companionsOf(first: PendingJob, candidates: readonly PendingJob[]): PendingJob[] {
+  const fitting = candidates.filter((job) => job !== first && !job.hasFailed && job.batchKey === first.batchKey);
+  const ofItsPriority = ({ job }: PendingJob): boolean => job.priority === first.job.priority;
+  return [...fitting.filter(ofItsPriority), ...fitting.filter((job) => !ofItsPriority(job))];
 }

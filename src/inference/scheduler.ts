@@ -2,10 +2,13 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../errors';
 import type { InferenceEvents } from './events';
-import type { Batch } from './messages';
+import { InFlight } from './in-flight';
+import type { Batch, Outcome } from './messages';
+import { PendingJob } from './pending-job';
 import { type PoolOptions, ProcessPool } from './pool';
 import { type InferenceProcess, ProcessDied } from './process';
-import { type JobBatch, JobQueue, PendingJob } from './queue';
+import { type JobBatch, JobQueue } from './queue';
+import { Routes } from './routes';
 import type { InferenceService, JobResult, PhotoJob, ReadyState } from './service';
 
 export interface SchedulerOptions extends PoolOptions {
@@ -23,7 +26,8 @@ export class Scheduler implements InferenceService {
   readonly events = new EventEmitter<InferenceEvents>();
   private readonly pool: ProcessPool;
   private readonly queue = new JobQueue();
-  private readonly unsettled = new Set<PendingJob>();
+  private readonly routes = new Routes<InferenceProcess>();
+  private readonly inFlight = new InFlight();
   private closing: Promise<void> | undefined;
   private closed = false;
 
@@ -50,20 +54,21 @@ export class Scheduler implements InferenceService {
     if (this.closing !== undefined) {
       throw new ServiceError('shutting_down', 'The server is shutting down.', { retryAfterSeconds: RESTART_SECONDS });
     }
-    const pending = new PendingJob(job);
-    const abandon = (): void => {
-      this.giveUp(pending, signal?.reason);
-    };
-    signal?.addEventListener('abort', abandon, { once: true });
-    this.unsettled.add(pending);
-    this.queue.append(pending);
-    this.dispatchSoon();
-    try {
-      return (await pending.result) as JobResult<J>;
-    } finally {
-      signal?.removeEventListener('abort', abandon);
-      this.unsettled.delete(pending);
+    const asked = new PendingJob(job);
+    const equal = this.inFlight.equalTo(asked);
+    const pending = equal ?? asked;
+    if (equal === undefined) {
+      this.inFlight.add(asked);
+      this.queue.append(asked);
+      this.dispatchSoon();
+    } else {
+      this.events.emit('jobShared');
     }
+    const result = await pending.wait(signal, (reason) => {
+      this.giveUp(pending, reason);
+    });
+    // Nothing was run for a result that is shared.
+    return (equal === undefined ? result : { ...result, cached: true }) as JobResult<J>;
   }
 
   close(timeoutMs: number): Promise<void> {
@@ -85,18 +90,19 @@ export class Scheduler implements InferenceService {
   }
 
   private dispatch(): void {
-    for (;;) {
-      const process = this.pool.findFree();
-      const jobs = process === undefined ? undefined : this.queue.takeBatch(this.options.maxBatch);
-      if (process === undefined || jobs === undefined) {
-        return;
+    const { maxBatch } = this.options;
+    for (const process of this.pool.free) {
+      const mayTake = this.routes.jobsFor(process, this.queue.waiting, maxBatch);
+      const jobs = this.queue.takeBatch(maxBatch, mayTake);
+      if (jobs !== undefined) {
+        void this.runBatch(process, jobs);
       }
-      void this.runBatch(process, jobs);
     }
   }
 
   private async runBatch(process: InferenceProcess, jobs: JobBatch): Promise<void> {
     for (const [photo, job] of jobs.entries()) {
+      this.routes.remember(job, process);
       job.onAbandoned = () => {
         process.cancel(photo);
       };
@@ -108,7 +114,7 @@ export class Scheduler implements InferenceService {
       const outcomes = await process.run(toBatch(jobs));
       for (const [photo, outcome] of outcomes.entries()) {
         if (outcome !== 'cancelled') {
-          jobs[photo]?.settle(outcome);
+          this.settle(jobs[photo], outcome);
         }
       }
       const ms = performance.now() - startedMs;
@@ -117,6 +123,13 @@ export class Scheduler implements InferenceService {
       this.retryOrFail(jobs, error);
     }
     this.dispatch();
+  }
+
+  private settle(job: PendingJob | undefined, outcome: Exclude<Outcome, 'cancelled'>): void {
+    if ('result' in outcome && outcome.result.cached !== undefined) {
+      this.events.emit('photoAnswered', { cached: outcome.result.cached });
+    }
+    job?.settle(outcome);
   }
 
   /** Jobs whose batch failed for the first time wait in front again, the others have had their second try. */
@@ -145,11 +158,11 @@ export class Scheduler implements InferenceService {
   private async drain(timeoutMs: number): Promise<void> {
     const timer = new AbortController();
     await Promise.race([
-      Promise.allSettled([...this.unsettled].map(({ result }) => result)),
+      Promise.allSettled(this.inFlight.jobs.map(({ result }) => result)),
       sleep(timeoutMs, undefined, { signal: timer.signal }),
     ]);
     timer.abort();
-    for (const job of this.unsettled) {
+    for (const job of this.inFlight.jobs) {
       const detail = 'The server shut down before this photo had its turn.';
       this.giveUp(job, new ServiceError('shutting_down', detail, { retryAfterSeconds: RESTART_SECONDS }));
     }

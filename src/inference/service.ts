@@ -11,6 +11,8 @@ export interface Work {
   readonly image: Uint8Array;
   readonly options: DecodingOptions;
   readonly priority: Priority;
+  /** Of `image`: jobs that name it share what is known of the photo, and with equal jobs in flight the whole result. */
+  readonly sha256?: string;
 }
 
 /** What one photo asks of the model: a caption, or answers to questions. */

@@ -50,6 +50,11 @@ export function stack<T extends Tensor>(rows: readonly T[]): T {
   return { ...first, data, dims: [rows.length, ...first.dims.slice(1)] };
 }
 
+/** The same values in memory of their own. */
+export function copyTensor<T extends Tensor>(tensor: T): T {
+  return { ...tensor, data: tensor.data.slice() };
+}
+
 /** One row of [rows, ...] as a tensor [1, ...] that shares its memory. */
 export function takeRow<T extends Tensor>(tensor: T, row: number): T {
   const rest = tensor.dims.slice(1);

@@ -1,5 +1,5 @@
 import type { Tokenizer } from '../text/tokenizer';
-import type { Detection, GeneratedCaptions } from './model';
+import type { GeneratedCaptions, Objects } from './model';
 import { objectWeights } from './regions';
 import type { Caption } from './results';
 
@@ -12,7 +12,7 @@ export function readCaptions(
   { tokens, logProbabilities, attention }: GeneratedCaptions,
   tokenizer: Tokenizer,
   endToken: number,
-  explainFor?: Detection,
+  explainFor?: Objects,
 ): Caption[] {
   const [, captions = 0, steps = 0, regions = 0] = attention.dims;
   return Array.from({ length: captions }, (_, n) => {

@@ -23,6 +23,9 @@ export interface Detection {
   readonly tags: TensorOf<'int64'>;
 }
 
+/** What is left of a detection once its prefix is made: enough to place and name its objects. */
+export type Objects = Omit<Detection, 'features' | 'tags'>;
+
 /** Keys and values of a photo's tags and regions in every layer: what captions and questions attend to. */
 export interface Prefix {
   /** [1, L, A, P, d] */

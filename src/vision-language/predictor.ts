@@ -1,30 +1,29 @@
 import { ServiceError } from '../errors';
-import { type DecodedPhoto, decodePhoto } from '../image/decode';
 import { PixelBudget } from '../image/pixel-budget';
 import { Bundle } from '../onnx/bundle';
 import type { SessionOptions } from '../onnx/session';
 import { Tokenizer } from '../text/tokenizer';
 import { rankAnswers } from './answers';
 import { readCaptions } from './captions';
-import { type Detection, VisionLanguageModel } from './model';
+import { EncodingCache } from './encoding-cache';
+import { VisionLanguageModel } from './model';
+import { type EncodedPhoto, PhotoEncoder, type PhotoRequest } from './photo-encoder';
 import { objectWeights, readRegions } from './regions';
 import type { AnswerResult, CaptionResult, DecodingOptions, PhotoFacts } from './results';
-import { Ended, runStage, type StageName, type StageReport } from './stage';
+import { Ended, runStage, type StageReport, Stages } from './stage';
 import { readVocabulary, type Vocabulary } from './vocabulary';
 
 export interface PredictorOptions {
   readonly session: SessionOptions;
   /** Pixels of the photos that are decoded side by side, those of the largest photo at least. */
   readonly maxPixelsInDecoding: number;
+  /** Of regions and prefixes that are kept for further questions about the same photo; 0 keeps none. */
+  readonly cacheBytes: number;
 }
 
-export interface CaptionRequest {
-  /** The compressed file. */
-  readonly image: Uint8Array;
-  readonly signal: AbortSignal;
-}
+export type CaptionRequest = PhotoRequest;
 
-export interface AnswerRequest extends CaptionRequest {
+export interface AnswerRequest extends PhotoRequest {
   /** At least one. */
   readonly questions: readonly string[];
 }
@@ -40,10 +39,10 @@ export class Predictor {
   private constructor(
     private readonly bundle: Bundle,
     private readonly model: VisionLanguageModel,
+    private readonly encoder: PhotoEncoder,
     private readonly tokenizer: Tokenizer,
     private readonly vocabulary: Vocabulary,
-    private readonly pixelBudget: PixelBudget,
-    private readonly onStage: (report: StageReport) => void,
+    private readonly stages: Stages,
   ) {}
 
   /**
@@ -52,29 +51,33 @@ export class Predictor {
    */
   static async load(
     directory: string,
-    { session, maxPixelsInDecoding }: PredictorOptions,
+    { session, maxPixelsInDecoding, cacheBytes }: PredictorOptions,
     onStage: (report: StageReport) => void = () => undefined,
   ): Promise<Predictor> {
     const bundle = await Bundle.open(directory);
+    const { name, version, image } = bundle.manifest;
+    const model = await VisionLanguageModel.load(bundle, session);
+    const stages = new Stages(onStage);
+    const cache = new EncodingCache(`${name}@${version}`, cacheBytes);
     return new Predictor(
       bundle,
-      await VisionLanguageModel.load(bundle, session),
+      model,
+      new PhotoEncoder(model, image, new PixelBudget(maxPixelsInDecoding), cache, stages),
       new Tokenizer(await bundle.readJson('tokenizer.json')),
       await readVocabulary(bundle),
-      new PixelBudget(maxPixelsInDecoding),
-      onStage,
+      stages,
     );
   }
 
   async caption(requests: readonly CaptionRequest[], options: DecodingOptions): Promise<(CaptionResult | Ended)[]> {
     const { sep } = this.bundle.manifest.special_tokens;
-    return this.stage(
+    return this.stages.run(
       'caption',
-      await this.encode(requests),
+      await this.encoder.encode(requests),
       (photos) => this.model.generateCaptions(photos, options),
-      ({ photo, detection }, generated) => ({
-        ...this.facts(photo, detection, options),
-        captions: readCaptions(generated, this.tokenizer, sep, options.explain ? detection : undefined),
+      (photo, generated) => ({
+        ...this.facts(photo, options),
+        captions: readCaptions(generated, this.tokenizer, sep, options.explain ? photo.objects : undefined),
       }),
     );
   }
@@ -86,68 +89,19 @@ export class Predictor {
       (request, questionIds) => ({ ...request, questionIds }),
     );
     const { activation } = this.bundle.manifest.scores.answer;
-    return this.stage(
+    return this.stages.run(
       'answer',
-      await this.encode(asked),
+      await this.encoder.encode(asked),
       (photos) => this.model.answerQuestions(photos),
-      ({ questions, photo, detection }, answers) => ({
-        ...this.facts(photo, detection, options),
-        results: pair(questions, answers).map(([question, { logits, attention }]) => ({
+      (photo, answers) => ({
+        ...this.facts(photo, options),
+        results: pair(photo.questions, answers).map(([question, { logits, attention }]) => ({
           question,
           answers: rankAnswers(logits.data, this.vocabulary.answers, activation, options.topK),
-          ...(options.explain && { weights: objectWeights(attention.data, detection) }),
+          ...(options.explain && { weights: objectWeights(attention.data, photo.objects) }),
         })),
       }),
     );
-  }
-
-  /** The half that both tasks share: what the detector sees in each photo, and its keys and values in every layer. */
-  private async encode<Request extends CaptionRequest>(requests: readonly (Request | Ended)[]) {
-    const decoded = await this.stage(
-      'decode',
-      requests,
-      (photos) => Promise.all(photos.map(({ image }) => this.decode(image))),
-      (request, photo) => ({ ...request, photo }),
-    );
-    const detected = await this.stage(
-      'detect',
-      decoded,
-      (photos) => this.model.detect(photos.map(({ photo }) => photo.pixels)),
-      (request, detection) => ({ ...request, detection }),
-    );
-    return this.stage(
-      'prefix',
-      detected,
-      (photos) => this.model.encodePrefixes(photos.map(({ detection }) => detection)),
-      (request, prefix) => ({ ...request, prefix }),
-    );
-  }
-
-  /** `runStage` that tells what it took. */
-  private stage<Photo extends { readonly signal: AbortSignal }, Result extends object, Next>(
-    name: StageName,
-    batch: readonly (Photo | Ended)[],
-    run: (photos: readonly Photo[]) => Promise<readonly (Result | Ended)[]>,
-    join: (photo: Photo, result: Result) => Next,
-  ): Promise<(Next | Ended)[]> {
-    const timed = async (photos: readonly Photo[]): Promise<readonly (Result | Ended)[]> => {
-      const startMs = performance.now();
-      const results = await run(photos);
-      this.onStage({ stage: name, photos: photos.length, ms: performance.now() - startMs });
-      return results;
-    };
-    return runStage(batch, timed, join);
-  }
-
-  private async decode(image: Uint8Array): Promise<DecodedPhoto | Ended> {
-    try {
-      return await decodePhoto(image, this.bundle.manifest.image, this.pixelBudget);
-    } catch (error) {
-      if (error instanceof ServiceError) {
-        return new Ended(error);
-      }
-      throw error;
-    }
   }
 
   private tokenize(questions: readonly string[]): number[][] | Ended {
@@ -159,12 +113,13 @@ export class Predictor {
       : new Ended(new ServiceError('limit_exceeded', `A question has ${longest} word pieces; ${limit} are the limit.`));
   }
 
-  private facts(photo: DecodedPhoto, detection: Detection, options: DecodingOptions): PhotoFacts {
+  private facts({ photo, objects, cached }: EncodedPhoto, options: DecodingOptions): PhotoFacts {
     const { width, height } = photo;
     return {
       width,
       height,
-      ...((options.regions || options.explain) && { regions: readRegions(detection, photo, this.vocabulary) }),
+      ...((options.regions || options.explain) && { regions: readRegions(objects, photo, this.vocabulary) }),
+      ...(cached !== undefined && { cached }),
     };
   }
 }

@@ -1,4 +1,4 @@
-import type { Detection } from './model';
+import type { Objects } from './model';
 import type { Region } from './results';
 
 /** The words that a detection's rows stand for. */
@@ -9,7 +9,7 @@ export interface RegionWords {
 
 /** The objects of a photo, boxes in pixels of the upright photo. */
 export function readRegions(
-  detection: Detection,
+  detection: Objects,
   photo: { readonly width: number; readonly height: number },
   words: RegionWords,
 ): Region[] {
@@ -34,12 +34,12 @@ export function readRegions(
  * cells of the grid get is left out, so the weights sum to 1 at most.
  * @param attention [R], not normalised
  */
-export function objectWeights(attention: Float32Array, detection: Detection): number[] {
+export function objectWeights(attention: Float32Array, detection: Objects): number[] {
   const total = attention.reduce((sum, weight) => sum + weight, 0);
   return objectRows(detection).map((row) => (total > 0 ? (attention[row] ?? 0) / total : 0));
 }
 
 /** Rows that are objects: real ones with a label. A cell of the grid has none. */
-function objectRows({ labels, valid }: Detection): number[] {
+function objectRows({ labels, valid }: Objects): number[] {
   return [...labels.data.keys()].filter((row) => valid.data[row] === 1 && Number(labels.data[row]) >= 0);
 }

@@ -47,6 +47,8 @@ export interface PhotoFacts {
   readonly height: number;
   /** Present with `regions` or `explain`. */
   readonly regions?: readonly Region[];
+  /** Whether the photo's regions and prefix were there already; absent where they are not kept. */
+  readonly cached?: boolean;
 }
 
 /** `captions` has `numCaptions` entries, best first. */

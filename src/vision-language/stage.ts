@@ -10,6 +10,11 @@ export interface StageReport {
   readonly ms: number;
 }
 
+/** Whether anybody still waits for a photo. */
+export interface Interest {
+  readonly signal: { readonly aborted: boolean };
+}
+
 /** A photo that left its batch early: it failed, or nobody waits for it any more. */
 export class Ended {
   constructor(readonly reason: ServiceError | 'cancelled') {}
@@ -22,7 +27,7 @@ export class Ended {
  * @param join what a photo is after the stage
  * @returns every photo in its place, a stage further or ended.
  */
-export async function runStage<Photo extends { readonly signal: AbortSignal }, Result extends object, Next>(
+export async function runStage<Photo extends Interest, Result extends object, Next>(
   batch: readonly (Photo | Ended)[],
   run: (photos: readonly Photo[]) => readonly (Result | Ended)[] | Promise<readonly (Result | Ended)[]>,
   join: (photo: Photo, result: Result) => Next,
@@ -43,4 +48,24 @@ export async function runStage<Photo extends { readonly signal: AbortSignal }, R
     }
     return result instanceof Ended ? result : join(photo, result);
   });
+}
+
+/** Runs stages and tells what each took. */
+export class Stages {
+  constructor(private readonly onStage: (report: StageReport) => void) {}
+
+  run<Photo extends Interest, Result extends object, Next>(
+    stage: StageName,
+    batch: readonly (Photo | Ended)[],
+    run: (photos: readonly Photo[]) => Promise<readonly (Result | Ended)[]>,
+    join: (photo: Photo, result: Result) => Next,
+  ): Promise<(Next | Ended)[]> {
+    const timed = async (photos: readonly Photo[]): Promise<readonly (Result | Ended)[]> => {
+      const startMs = performance.now();
+      const results = await run(photos);
+      this.onStage({ stage, photos: photos.length, ms: performance.now() - startMs });
+      return results;
+    };
+    return runStage(batch, timed, join);
+  }
 }

@@ -14,6 +14,8 @@ export class FakeService implements InferenceService {
   readonly jobs: PhotoJob[] = [];
   /** Signals of the jobs that have begun, in their order. */
   readonly signals: (AbortSignal | undefined)[] = [];
+  /** What results say of the cache. */
+  cached: ((job: PhotoJob) => boolean) | undefined;
   /** What happens before a result: by default nothing. */
   before: (job: PhotoJob, signal?: AbortSignal) => Promise<void> = () => Promise.resolve();
 
@@ -22,7 +24,8 @@ export class FakeService implements InferenceService {
     this.signals.push(signal);
     await this.before(job, signal);
     const { width, height } = await decodePhoto(job.image, { width: 8, height: 8 });
-    return answer(job, { width, height, ...regionsOf(job.options) }) as JobResult<J>;
+    const cached = this.cached && { cached: this.cached(job) };
+    return answer(job, { width, height, ...regionsOf(job.options), ...cached }) as JobResult<J>;
   }
 
   ready(): Promise<void> {

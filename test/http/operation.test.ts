@@ -64,6 +64,8 @@ test('metrics show what inference tells: stages, batches, retries, what was drop
   events.emit('batchStarted', { units: 5, waitsMs: [20, 40] });
   events.emit('stage', { stage: 'detect', photos: 2, ms: 250 });
   events.emit('jobRetried');
+  events.emit('jobShared');
+  events.emit('photoAnswered', { cached: true });
   events.emit('jobDropped', { when: 'running' });
   events.emit('processGone', { reason: 'hung' });
   const { body } = await server.get('/metrics');
@@ -72,6 +74,8 @@ test('metrics show what inference tells: stages, batches, retries, what was drop
   expect(body).toContain('distillvlm_stage_duration_seconds_count{stage="wait"} 2');
   expect(body).toContain('distillvlm_stage_duration_seconds_sum{stage="detect"} 0.25');
   expect(body).toContain('distillvlm_photos_retried_total 1');
+  expect(body).toContain('distillvlm_photos_shared_total 1');
+  expect(body).toContain('distillvlm_cache_lookups_total{result="hit"} 1');
   expect(body).toContain('distillvlm_photos_dropped_total{when="running"} 1');
   expect(body).toContain('distillvlm_process_ends_total{reason="hung"} 1');
 });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { photo } from '../photos';
 import { form, TestServer } from './test-server';
 
@@ -200,5 +201,29 @@ test('the priority comes by a header', async () => {
   expect(await send('urgent')).toMatchObject({
     status: 400,
     body: { code: 'invalid_request', detail: 'X-Priority must be one of interactive, bulk.' },
+  });
+});
+
+describe('a server that keeps what it has seen of photos', () => {
+  let keeping: TestServer;
+  beforeAll(async () => {
+    keeping = await TestServer.start({ sharesPhotos: true });
+  });
+  afterAll(() => keeping.close());
+
+  test('names each photo by its bytes, and says which it knew', async () => {
+    const png = await photo('png');
+    keeping.service.cached = ({ image }) => image.length === png.length;
+    const { headers, body } = await keeping.post('/caption', form(['image', jpeg], ['image', png]));
+    expect(headers.get('x-cache')).toBe('miss, hit');
+    expect(JSON.stringify(body)).not.toContain('cached');
+    const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('base64');
+    expect(keeping.service.jobs).toMatchObject([{ sha256: sha256(jpeg) }, { sha256: sha256(png) }]);
+  });
+
+  test('a server that keeps nothing says nothing', async () => {
+    const { headers } = await server.post('/caption', form(['image', jpeg]));
+    expect(headers.get('x-cache')).toBeNull();
+    expect(server.service.jobs[0]).not.toHaveProperty('sha256');
   });
 });

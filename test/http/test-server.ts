@@ -90,6 +90,7 @@ export class TestServer {
       models: [MODEL],
       document: DOCUMENT,
       logger: pino({ level: 'info' }, { write: (line: string) => void this.log.push(line) }),
+      sharesPhotos: false,
       requestTimeoutMs: 30_000,
       slowestPace: SLOWEST_PACE,
       rateLimit: 0,

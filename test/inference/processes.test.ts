@@ -86,7 +86,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s to a process is for its parent to 
 test('a photo that is cancelled while its batch runs is dropped, the others are not', async () => {
   const child = new InferenceProcess({
     bundle: TINY_BUNDLE,
-    predictor: { session: { threads: 1, executionProviders: ['cpu'] }, maxPixelsInDecoding: 50e6 },
+    predictor: { session: { threads: 1, executionProviders: ['cpu'] }, maxPixelsInDecoding: 50e6, cacheBytes: 0 },
     entry: CHILD,
     stageTimeoutMs: 600_000,
   });
@@ -108,7 +108,7 @@ test('processes end when their parent is killed', async () => {
     const logger = { info: console.log, error: console.error };
     createInferenceService({
       bundle: ${JSON.stringify(TINY_BUNDLE)}, processes: 1, threads: 1, maxBatch: 8,
-      stageTimeoutMs: 600_000, maxPixelsInDecoding: 50e6, logger,
+      stageTimeoutMs: 600_000, maxPixelsInDecoding: 50e6, cacheBytes: 0, logger,
     });`;
   const parent = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(parent.stdout, 'data');

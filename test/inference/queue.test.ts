@@ -1,4 +1,5 @@
-import { JobQueue, PendingJob } from '../../src/inference/queue';
+import { PendingJob } from '../../src/inference/pending-job';
+import { JobQueue } from '../../src/inference/queue';
 import type { PhotoJob, Priority } from '../../src/inference/service';
 import type { DecodingOptions } from '../../src/vision-language/results';
 
@@ -72,6 +73,12 @@ test('jobs that are put back come first, each alone once its batch has failed', 
   expect(queue.takeBatch(8)).toEqual([a]);
   expect(queue.takeBatch(8)).toEqual([b]);
   expect(queue.takeBatch(8)).toEqual([c]);
+});
+
+test('jobs that are left for another process are in no batch', () => {
+  const [a, b, c] = [caption(), caption(), caption()];
+  expect(queueOf(a, b, c).takeBatch(8, (job) => job !== a)).toEqual([b, c]);
+  expect(queueOf(a).takeBatch(8, () => false)).toBeUndefined();
 });
 
 test('a job that is removed is in no batch', () => {

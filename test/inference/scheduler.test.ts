@@ -178,6 +178,58 @@ test('a job that is given up while it runs ends at once, and its companions are 
   await expect(staying).resolves.toBe('wait a');
 });
 
+describe('equal photos in flight', () => {
+  const named = (name: string, options = OPTIONS) => ({ ...photo(name, options), sha256: name });
+
+  test('share one run, and those who shared it know; with other settings they do not', async () => {
+    const { service } = start();
+    const other = { ...OPTIONS, numBeams: 1 };
+    const [first, second, third] = await Promise.all([
+      service.run(named('a')),
+      service.run(named('a')),
+      service.run(named('a', other)),
+    ]);
+    expect(first.captions[0]?.caption).toBe('a');
+    expect(second).toEqual({ ...first, cached: true });
+    expect(third).toEqual(first);
+  });
+
+  test('are run as long as anybody waits, and dropped with the last who does', async () => {
+    const { service } = start();
+    await service.ready();
+    const dropped: string[] = [];
+    service.events.on('jobDropped', ({ when }) => dropped.push(when));
+    const [one, two] = [new AbortController(), new AbortController()];
+    const results = Promise.allSettled([
+      service.run(named('wait'), one.signal),
+      service.run(named('wait'), two.signal),
+    ]);
+    one.abort(new Error('one left'));
+    expect(dropped).toEqual([]);
+    two.abort(new Error('two left'));
+    expect(dropped).toHaveLength(1);
+    expect(await results).toMatchObject([{ reason: { message: 'one left' } }, { reason: { message: 'two left' } }]);
+    // Whoever comes now shares nothing with those who left.
+    await expect(service.run(named('b'))).resolves.toMatchObject({ captions: [{ caption: 'b' }] });
+  });
+
+  test('go to the process that has seen them', async () => {
+    const underTest = start({ processes: 2 });
+    await underTest.service.ready();
+    const holding = new AbortController();
+    const held = underTest.service.run(photo('wait'), holding.signal);
+    const settled = Promise.allSettled([held]);
+    await once(underTest.service.events, 'batchStarted');
+    const [first] = (await underTest.service.run(named('pid'))).captions;
+    holding.abort(new Error('enough'));
+    await settled;
+    // The other process, which comes first where both are free, answers this one.
+    await batchOf(underTest, 'a');
+    const [second] = (await underTest.service.run(named('pid'))).captions;
+    expect(second?.caption).toBe(first?.caption);
+  });
+});
+
 test('a job whose signal is aborted already is not taken', async () => {
   const { service } = start();
   await expect(service.run(photo('a'), AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');

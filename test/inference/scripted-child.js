@@ -4,7 +4,7 @@ const { readFileSync, writeFileSync } = require('node:fs');
 /**
  * Stands in for the compiled child.js. Its bundle is a file with the number of processes that die while they load.
  * Of a batch it does what the photos say: "die" ends the process, "break" fails the batch, "wait" holds it until one
- * photo is cancelled, "hang" stops it in the middle of a stage, anything else is captioned with the names of all photos in the batch.
+ * photo is cancelled, "pid" is captioned with the process's id, "hang" stops it in the middle of a stage, anything else is captioned with the names of all photos in the batch.
  */
 let finish;
 
@@ -29,7 +29,8 @@ function load(bundle) {
 }
 
 function run(photos) {
-  const captions = [{ caption: photos.join(' '), score: 1, logProbability: 0 }];
+  const caption = photos.includes('pid') ? String(process.pid) : photos.join(' ');
+  const captions = [{ caption, score: 1, logProbability: 0 }];
   finish = (cancelled) =>
     reply({
       type: 'outcomes',

@@ -39,6 +39,7 @@ export class ServiceUnderTest {
       maxBatch: 8,
       stageTimeoutMs: 600_000,
       maxPixelsInDecoding: 50e6,
+      cacheBytes: 0,
       logger: pino({ base: null }, { write }),
       childEntry: CHILD,
       ...options,

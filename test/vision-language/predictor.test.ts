@@ -53,6 +53,7 @@ beforeAll(async () => {
   predictor = await Predictor.load(TINY_BUNDLE, {
     session: { threads: 1, executionProviders: ['cpu'] },
     maxPixelsInDecoding: 50e6,
+    cacheBytes: 0,
   });
 });
 

@@ -1,0 +1,78 @@
+import { ServiceError } from '../errors';
+import type { AnswerResult, CaptionResult } from '../vision-language/results';
+import type { Outcome } from './messages';
+import { type PhotoJob, unitsOf } from './service';
+
+/** A job on its way to its result, for one or several who wait. It is settled once; what comes later is ignored. */
+export class PendingJob {
+  readonly result: Promise<CaptionResult | AnswerResult>;
+  readonly units: number;
+  /** Jobs with equal keys may share a batch. */
+  readonly batchKey: string;
+  /** Jobs with equal keys have equal results; absent where the photo has no name. */
+  readonly resultKey: string | undefined;
+  /** A batch with this job in it has failed: its second try is alone, so that it fails for its own sake only. */
+  hasFailed = false;
+  /** On the clock of `performance.now()`. */
+  readonly queuedAtMs = performance.now();
+  /** Called when nobody waits for the job any more; set while it runs. */
+  onAbandoned: (() => void) | undefined;
+  private isSettled = false;
+  private waiters = 0;
+  private resolve!: (result: CaptionResult | AnswerResult) => void;
+  private reject!: (reason: unknown) => void;
+
+  constructor(readonly job: PhotoJob) {
+    this.units = unitsOf(job);
+    this.batchKey = JSON.stringify([job.task, Object.entries(job.options).sort()]);
+    const questions = job.task === 'vqa' ? job.questions : [];
+    this.resultKey = job.sha256 && JSON.stringify([job.sha256, this.batchKey, questions, job.priority]);
+    this.result = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+
+  get settled(): boolean {
+    return this.isSettled;
+  }
+
+  /**
+   * Waits for the result, or until `signal` is aborted.
+   * @param onAllLeft called when the last who waited has left
+   */
+  wait(signal: AbortSignal | undefined, onAllLeft: (reason: unknown) => void): Promise<CaptionResult | AnswerResult> {
+    this.waiters += 1;
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        reject(signal?.reason as Error);
+        this.waiters -= 1;
+        if (this.waiters === 0) {
+          onAllLeft(signal?.reason);
+        }
+      };
+      signal?.addEventListener('abort', leave, { once: true });
+      const stay = (): void => signal?.removeEventListener('abort', leave);
+      this.result.finally(stay).then(resolve, reject);
+    });
+  }
+
+  settle(outcome: Exclude<Outcome, 'cancelled'>): void {
+    this.isSettled = true;
+    if ('result' in outcome) {
+      this.resolve(outcome.result);
+    } else {
+      this.fail(new ServiceError(outcome.error.code, outcome.error.detail));
+    }
+  }
+
+  fail(reason: unknown): void {
+    this.isSettled = true;
+    this.reject(reason);
+  }
+
+  abandon(reason: unknown): void {
+    this.fail(reason);
+    this.onAbandoned?.();
+  }
+}
