@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { photo } from '../photos';
 import { DOCUMENT, form, TestServer } from './test-server';
 
@@ -78,6 +80,14 @@ test('metrics show what inference tells: stages, batches, retries, what was drop
   expect(body).toContain('distillvlm_cache_lookups_total{result="hit"} 1');
   expect(body).toContain('distillvlm_photos_dropped_total{when="running"} 1');
   expect(body).toContain('distillvlm_process_ends_total{reason="hung"} 1');
+});
+
+test('the metrics are those of docs/operations.md', async () => {
+  const { body } = await server.get('/metrics');
+  const shown = [...String(body).matchAll(/^# TYPE (distillvlm_\w+)/gm)].map(([, name]) => name);
+  const text = readFileSync(path.join(__dirname, '../../docs/operations.md'), 'utf8');
+  const documented = [...text.matchAll(/^\| `(distillvlm_\w+)`/gm)].map(([, name]) => name);
+  expect(shown.toSorted()).toEqual(documented.toSorted());
 });
 
 test('the document is served as it is, and as a page whose files load over plain HTTP', async () => {

@@ -71,6 +71,11 @@ export class ServerProcess {
     return Promise.race([heard, ended]);
   }
 
+  /** All lines of an event so far. */
+  logged(name: string): readonly LogLine[] {
+    return this.log.filter(({ event }) => event === name);
+  }
+
   async port(): Promise<number> {
     return (await this.event('listening')).port ?? 0;
   }
