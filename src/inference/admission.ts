@@ -80,7 +80,9 @@ export class Admission {
       throw this.overloaded(priority, `${Math.ceil(bytes / 1e6)} MB of photos are waiting already.`);
     }
     const ahead = this.unitsAhead(priority);
-    const expectedMs = this.drainRate.msUntilDone(ahead + wanted.units);
+    // It is done when its batch is, for which others will come as they have come before it.
+    const company = Math.min(ahead, this.limits.unitsInWork);
+    const expectedMs = this.drainRate.msUntilDone(ahead + wanted.units + company);
     // With nothing ahead, it is not load that a request is too large for its deadline.
     if (ahead > 0 && expectedMs * MARGIN > timeoutMs) {
       const seconds = `about ${Math.ceil(expectedMs / 1000)} s, and the deadline is ${timeoutMs / 1000} s`;

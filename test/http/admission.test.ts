@@ -121,7 +121,7 @@ test('what is not expected to be answered in time is refused on arrival', async 
   const refused = await server.post('/caption', form(['image', jpeg]), { 'X-Request-Timeout-Ms': '9000' });
   expect(refused).toMatchObject({
     status: 503,
-    body: { code: 'overloaded', detail: 'The answer would take about 10 s, and the deadline is 9 s.' },
+    body: { code: 'overloaded', detail: 'The answer would take about 15 s, and the deadline is 9 s.' },
   });
   leaving.abort();
   await expect(first).rejects.toThrow();
