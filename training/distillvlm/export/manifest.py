@@ -15,6 +15,8 @@ from typing import Any
 import jsonschema
 import onnx_ir as ir
 
+from distillvlm.data.atomic_files import write_text_atomically
+
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SCHEMA = Path(__file__).parents[3] / "models" / "manifest.schema.json"
@@ -232,9 +234,7 @@ def _validate(content: object, bundle: Path) -> None:
 
 def _write(content: dict[str, Any], bundle: Path) -> None:
     _validate(content, bundle)
-    unfinished = bundle / f".{MANIFEST}"
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(bundle / MANIFEST)
+    write_text_atomically(bundle / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _json(fields: Manifest | Metric | GraphSpec) -> dict[str, Any]:

@@ -29,13 +29,11 @@ from distillvlm.recipes.detectors import load_detector, own_regions, regions_at_
 from distillvlm.recipes.language import (
     ModelSize,
     TextMix,
-    distil,
     finetuning_batches,
     load_model,
     model_config,
     parameters_of,
     pretraining_batches,
-    train_alone,
 )
 from distillvlm.recipes.paper_data import COCO, by_frequency, load_objects, load_texts, told_apart
 from distillvlm.recipes.paper_settings import (
@@ -62,7 +60,7 @@ from distillvlm.recipes.paper_settings import (
     lesson_of,
 )
 from distillvlm.recipes.pipeline import Stage, settings_of
-from distillvlm.recipes.scenes import OBJECTIVES, DetectorRecipe, Who
+from distillvlm.recipes.scenes import DetectorRecipe, Who, train_lesson
 from distillvlm.tasks.distillation import DistillationSettings
 
 # Lessons of one name, who learnt them, and the regions it is measured on.
@@ -257,13 +255,8 @@ class PaperRecipe:
         shared = self.store("shared-regions") if lesson.taught_by else None
         batches = self.batches(lesson, self.store(lesson.regions), shared)
         schedule = Schedule(lesson.steps, lesson.course.rate)
-        objective = OBJECTIVES[lesson.kind]
-        if lesson.taught_by is None:
-            return train_alone(model, objective, batches, schedule, folder, self.seed)
-        teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by)
-        # The words' distribution is distilled in fine-tuning only, as in the paper.
-        settings = self.distillation if lesson.kind == "finetuning" else replace(self.distillation, classification=0.0)
-        return distil(model, teacher, objective, settings, batches, schedule, folder, self.seed)
+        teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by) if lesson.taught_by else None
+        return train_lesson(lesson, model, teacher, self.distillation, batches, schedule, folder, self.seed)
 
     def begin(self, lesson: PaperLesson) -> VisionLanguageModel:
         """The model as the lesson finds it."""

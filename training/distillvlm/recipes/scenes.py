@@ -106,6 +106,25 @@ class Lesson:
         return f"{self.who}: {self.kind} on {'nothing' if self.blind else self.regions}{taught}, {self.steps} steps"
 
 
+def train_lesson(
+    lesson: Lesson,
+    model: VisionLanguageModel,
+    teacher: VisionLanguageModel | None,
+    distillation: DistillationSettings,
+    batches: Batches,
+    schedule: Schedule,
+    folder: Path,
+    seed: int,
+) -> dict[str, object]:
+    """Trains a lesson's model, from a frozen teacher where there is one; returns parameters and last losses."""
+    objective = OBJECTIVES[lesson.kind]
+    if teacher is None:
+        return train_alone(model, objective, batches, schedule, folder, seed, lesson.blind)
+    # The words' distribution is distilled in fine-tuning only, as in the paper.
+    settings = distillation if lesson.kind == "finetuning" else replace(distillation, classification=0.0)
+    return distil(model, teacher, objective, settings, batches, schedule, folder, seed)
+
+
 @dataclass(frozen=True)
 class ScenesRecipe:
     """Settings of a run on generated scenes. Steps of language trainings: (pre-training, fine-tuning)."""
@@ -302,13 +321,8 @@ class ScenesRecipe:
         shared = self.store("shared-regions") if lesson.taught_by else None
         batches = self.batches(lesson, self.store(lesson.regions), shared)
         schedule = Schedule(lesson.steps, lesson.rate or self.learning_rate)
-        objective = OBJECTIVES[lesson.kind]
-        if lesson.taught_by is None:
-            return train_alone(model, objective, batches, schedule, folder, self.seed, lesson.blind)
-        teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by)
-        # The words' distribution is distilled in fine-tuning only, as in the paper.
-        settings = self.distillation if lesson.kind == "finetuning" else replace(self.distillation, classification=0.0)
-        return distil(model, teacher, objective, settings, batches, schedule, folder, self.seed)
+        teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by) if lesson.taught_by else None
+        return train_lesson(lesson, model, teacher, self.distillation, batches, schedule, folder, self.seed)
 
     def batches(self, lesson: Lesson, store: RegionStore, teacher_store: RegionStore | None) -> Batches:
         if lesson.kind == "pretraining":
