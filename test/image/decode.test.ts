@@ -20,10 +20,8 @@ describe('pixels are those of training', () => {
     expect({ height: decoded.height, width: decoded.width }).toEqual(upright);
     expect(decoded.pixels).toHaveLength(expected.length);
     const differences = expected.map((value, n) => Math.abs(value - (decoded.pixels[n] ?? 0)));
-    // libvips and Pillow place their triangle filters by fractions of a pixel apart, which shows at hard edges: up to
-    // 14 of 255 here. A missed rotation, profile or shrink is far beyond either bound.
-    expect(Math.max(...differences)).toBeLessThanOrEqual(16);
-    expect(differences.reduce((sum, value) => sum + value, 0) / differences.length).toBeLessThan(0.8);
+    // Both halves run the same release of libvips; one level is left to other processors' roundings.
+    expect(Math.max(...differences)).toBeLessThanOrEqual(1);
   });
 });
 

@@ -1,21 +1,22 @@
-"""A picture file, or its bytes, as upright sRGB pixels of the model's size.
+"""A picture file, or its bytes, as upright sRGB pixels of the model's size, by the decoder of the server.
 
-The server does the same with sharp (`autoOrient`, `flatten` on white, `toColourspace("srgb")`,
-`resize(..., { fit: "fill", kernel: "linear" })`); golden files hold the two together.
+sharp is libvips with JavaScript in front. Here the same release of libvips takes the steps of the server's
+`decodePhoto` in sharp's order, so that model and server see the same picture; golden files hold the two together.
 """
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+import pyvips
 
-WHITE = (255, 255, 255)
-# libvips, under sharp, first shrinks by whole numbers while the result stays this many times too large.
-REDUCING_GAP = 2.0
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+MAX_PIXELS = 100_000_000  # what claims more is a mistake or an attack
+WHITE = 255.0
+# Pictures are decoded side by side by their callers, and none is decoded twice.
+pyvips.concurrency_set(1)
+pyvips.cache_set_max(0)
+pyvips.block_untrusted_set(True)
 
 
 def load_pixels(source: Path | bytes, size: tuple[int, int]) -> np.ndarray:
@@ -24,15 +25,18 @@ def load_pixels(source: Path | bytes, size: tuple[int, int]) -> np.ndarray:
     size: (height, width).
     Returns uint8 [height, width, 3], sRGB; transparency lies on white; of an animation the first frame.
     Raises:
-        ValueError: the picture can't be read or decoded; names the file.
+        ValueError: the picture can't be read or decoded, or claims more than `MAX_PIXELS`; names the file.
     """
     height, width = size
-    with _open(source) as image:
-        try:
-            upright = upright_srgb(image)
-        except _DECODING_ERRORS as error:
-            raise ValueError(f"Cannot decode {_name(source)}: {error}") from error
-    return np.asarray(_squashed(upright, width, height))
+    image = _open(source)
+    try:
+        # The decoder can give its rows once and in order, which a turn does not take them in.
+        upright = image.copy_memory().autorot()
+        opaque = _on_white(_to_srgb_profile(upright))
+        squashed = opaque.resize(width / opaque.width, vscale=height / opaque.height, kernel="linear")
+        return squashed.colourspace("srgb").numpy()
+    except pyvips.Error as error:
+        raise _undecodable(source, error) from error
 
 
 def upright_size(source: Path | bytes) -> tuple[int, int]:
@@ -41,73 +45,48 @@ def upright_size(source: Path | bytes) -> tuple[int, int]:
     Raises:
         ValueError: as `load_pixels`.
     """
-    with _open(source) as image:
-        sideways = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        return (image.width, image.height) if sideways else (image.height, image.width)
+    image = _open(source)
+    sideways = image.get_typeof("orientation") != 0 and image.get("orientation") in (5, 6, 7, 8)
+    return (image.width, image.height) if sideways else (image.height, image.width)
 
 
-def upright_srgb(image: Image.Image) -> Image.Image:
-    """An opened picture as upright RGB of its own size."""
-    profile = image.info.get("icc_profile")
-    upright = ImageOps.exif_transpose(_eight_bits(image))
-    alpha = upright.convert("RGBA").getchannel("A") if upright.has_transparency_data else None
-    colours = _to_srgb(upright, profile)
-    if alpha is None:
-        return colours
-    flattened = Image.new("RGB", upright.size, WHITE)
-    flattened.paste(colours, mask=alpha)
-    return flattened
-
-
-def _squashed(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Shrinks with a triangle filter, then enlarges what is too small: libvips's two steps.
-
-    Pillow's own enlarging would lie off by a part of a pixel: libvips reads output column x at column
-    x * w / width - 0.5 of the input.
-    """
-    smaller = (min(width, image.width), min(height, image.height))
-    shrunk = image.resize(smaller, Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
-    if shrunk.size == (width, height):
-        return shrunk
-    across, down = shrunk.width / width, shrunk.height / height
-    # `transform` maps centres of pixels: half an output pixel is taken back.
-    to_input = (across, 0.0, -across / 2, 0.0, down, -down / 2)
-    return shrunk.transform((width, height), Image.Transform.AFFINE, to_input, Image.Resampling.BILINEAR)
-
-
-def _open(source: Path | bytes) -> Image.Image:
+def _open(source: Path | bytes) -> pyvips.Image:
+    """Reads the header; the whole file must be sound once its pixels are asked for."""
     try:
-        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"Cannot decode {_name(source)}: not a picture of a known format") from error
-    except _DECODING_ERRORS as error:
-        raise ValueError(f"Cannot decode {_name(source)}: {error}") from error
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        image = pyvips.Image.new_from_buffer(content, "", access="sequential", fail_on="error")
+    except (OSError, pyvips.Error) as error:
+        raise _undecodable(source, error) from error
+    if image.width * image.height > MAX_PIXELS:
+        raise _undecodable(source, f"it claims {image.width} x {image.height} pixels, {MAX_PIXELS} are the limit")
+    return image
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Pillow clips 16-bit greys when it converts them; the high byte is meant."""
-    if not image.mode.startswith("I"):
-        return image
-    high_byte = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
-    high_byte.info = {key: value for key, value in image.info.items() if key != "transparency"}
-    return high_byte
+def _to_srgb_profile(image: pyvips.Image) -> pyvips.Image:
+    """Through the embedded profile; one that is broken or does not fit the pixels is ignored.
 
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB through the embedded profile; a profile that does not fit the pixels is ignored, as sharp does."""
-    without_alpha = {"P": "RGB", "PA": "RGB", "RGBA": "RGB", "LA": "L", "1": "L"}
-    colours = image.convert(without_alpha[image.mode]) if image.mode in without_alpha else image
-    if profile and colours.mode in ("L", "RGB", "CMYK"):
+    CMYK without a profile goes through libvips's own; 16 bits stay 16 bits.
+    """
+    # sharp's ways: a 16-bit grey keeps its numbers, and 16-bit colours come out in Display P3.
+    target = "p3" if image.interpretation == "rgb16" else "srgb"
+    if image.get_typeof("icc-profile-data") != 0 and image.interpretation != "grey16":
         try:
-            converted = ImageCms.profileToProfile(
-                colours, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except ImageCms.PyCMSError:
-            converted = None
-        if converted is not None:
-            return converted
-    return colours.convert("RGB")
+            depth = 16 if image.interpretation == "rgb16" else 8
+            return image.icc_transform(target, embedded=True, depth=depth, intent="perceptual")
+        except pyvips.Error:
+            return image
+    if image.interpretation == "cmyk":
+        return image.icc_transform(target, input_profile="cmyk", intent="perceptual")
+    return image
 
 
-def _name(source: Path | bytes) -> str:
-    return str(source) if isinstance(source, Path) else "the picture"
+def _on_white(image: pyvips.Image) -> pyvips.Image:
+    if not image.hasalpha():
+        return image
+    white = WHITE * 256 if image.interpretation in ("rgb16", "grey16") else WHITE  # as sharp has it
+    return image.flatten(background=[white])
+
+
+def _undecodable(source: Path | bytes, error: object) -> ValueError:
+    name = str(source) if isinstance(source, Path) else "the picture"
+    return ValueError(f"Cannot decode {name}: {' '.join(str(error).split())}")

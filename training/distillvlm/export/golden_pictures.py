@@ -37,7 +37,8 @@ def golden_pictures() -> dict[str, bytes]:
         "transparent.png": _encoded(_fading(picture), "PNG"),
         "grey-16-bit.png": _encoded(Image.fromarray(_sixteen_bits(picture)[..., 0]), "PNG"),
         "rgb-16-bit.png": _sixteen_bit_png(_sixteen_bits(picture)),
-        # Without a profile libvips takes one of its own, and Pillow takes none.
+        "rgb-16-bit-display-p3.png": _sixteen_bit_png(_sixteen_bits(picture), display_p3_profile()),
+        "cmyk-untagged.jpg": _encoded(picture.convert("CMYK"), "JPEG", quality=90),
         "cmyk.jpg": _encoded(picture.convert("CMYK"), "JPEG", quality=90, icc_profile=press_profile()),
         "display-p3.jpg": _encoded(picture, "JPEG", quality=90, icc_profile=display_p3_profile()),
         "animated.webp": _animated([landscape(96, 72, seed) for seed in (3, 4, 5)]),
@@ -86,7 +87,7 @@ def _sixteen_bits(picture: Image.Image) -> np.ndarray:
     return levels << 8 | (levels * 7 + 50) % 256
 
 
-def _sixteen_bit_png(levels: np.ndarray) -> bytes:
+def _sixteen_bit_png(levels: np.ndarray, profile: bytes | None = None) -> bytes:
     """PNG of colour type 2 and depth 16, which Pillow does not write. levels: uint16 [H, W, 3]."""
     height, width = levels.shape[:2]
 
@@ -95,7 +96,9 @@ def _sixteen_bit_png(levels: np.ndarray) -> bytes:
 
     unfiltered = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(unfiltered, 9)), (b"IEND", b""))
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(unfiltered, 9)), (b"IEND", b"")]
+    if profile is not None:
+        chunks.insert(1, (b"iCCP", b"profile\0\0" + zlib.compress(profile, 9)))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in chunks)
 
 
