@@ -246,6 +246,7 @@ class ScenesRecipe:
             anchor_scales=recipe.anchor_scales,
             head_size=recipe.head_size,
             semantic_head=True,
+            semantic_norm=True,
             grid=self.grid,
             num_regions=self.num_regions,
             pool_backbone=True,

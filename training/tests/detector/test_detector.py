@@ -6,6 +6,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from distillvlm.modeling.detector import ClassifierTags, DetectionTargets, Detector, DetectorConfig
+from distillvlm.modeling.detector.heads import BINS, BoxHead
 from tests.detector.tiny import CONFIG, LABELS, one_object, photos, random_boxes, tiny_detector
 
 
@@ -55,6 +56,14 @@ def test_semantic_head_reads_the_backbones_map_without_passing_it_on() -> None:
     assert before.shape[-1] == detector.feature_size == 16
     detector.backbone.model.bn2 = torch.nn.Identity()  # another classifier map, the same pyramid
     assert not torch.allclose(detector.features_at(photos(1), everywhere, torch.tensor([[True]])), before)
+
+
+@torch.no_grad()
+def test_a_normalised_semantic_head_does_not_see_how_loud_a_box_is() -> None:
+    head = BoxHead(channels=2, head_size=16, num_labels=3, semantic_channels=8, semantic_norm=True)
+    pooled, semantic = torch.randn(1, 4, BINS, BINS, 2), torch.randn(1, 4, 8)
+    torch.testing.assert_close(head(pooled, 5 * semantic + 3), head(pooled, semantic), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(head(pooled, semantic.flip(-1)), head(pooled, semantic), atol=1e-2)
 
 
 @torch.no_grad()

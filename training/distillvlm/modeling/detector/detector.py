@@ -63,6 +63,7 @@ class Detector(nn.Module):
             config.head_size,
             len(config.labels),
             self.backbone.head_channels if config.semantic_head else 0,
+            config.semantic_norm,
         )
         self.attribute_head = (
             AttributeHead(config.head_size, len(config.labels), config.attribute_embedding, len(config.attributes))

@@ -14,10 +14,14 @@ class BoxHead(nn.Module):
     """Pooled boxes -> a feature of D numbers each, class logits (background last) and class-agnostic deltas.
 
     semantic_channels: of the backbone's classifier map, which the head reads too; 0 for the pyramid alone.
+    semantic_norm: brings that map's means over each box to mean 0 and deviation 1 first.
     """
 
-    def __init__(self, channels: int, head_size: int, num_labels: int, semantic_channels: int) -> None:
+    def __init__(
+        self, channels: int, head_size: int, num_labels: int, semantic_channels: int, semantic_norm: bool
+    ) -> None:
         super().__init__()
+        self.semantic_norm = semantic_norm
         self.hidden = nn.Linear(BINS * BINS * channels, head_size)
         self.semantic = nn.Linear(semantic_channels, head_size) if semantic_channels else None
         self.feature = nn.Linear(head_size, head_size)
@@ -33,6 +37,8 @@ class BoxHead(nn.Module):
         hidden = self.hidden(pooled_BRPPC.flatten(2))
         if self.semantic is not None:
             assert semantic_BRC is not None
+            if self.semantic_norm:
+                semantic_BRC = functional.layer_norm(semantic_BRC, semantic_BRC.shape[-1:])
             hidden = hidden + self.semantic(semantic_BRC)
         return functional.relu(self.feature(functional.relu(hidden)))
 
