@@ -1,4 +1,4 @@
-"""Beam search over a cached prefix: the reference that `caption.onnx` has to equal."""
+"""Captions over a cached prefix: beam search, the reference that `caption.onnx` has to equal, and sampling."""
 
 # Shapes: B photos, K beams, T steps run, S words so far, H heads, d = D / H, P prefix length, V vocabulary.
 from __future__ import annotations
@@ -15,12 +15,12 @@ IMPOSSIBLE = -1e9
 
 @dataclass(frozen=True)
 class Captions:
-    """K captions of each photo, best first.
+    """K captions of each photo: of a search best first, of sampling as drawn.
 
     tokens: int64 [B, K, T], the words and [SEP], then [PAD]. log_probabilities: float32 [B, K, T], 0 at [PAD].
     attention: float32 [B, K, T, P], the last layer's attention of each step's query on the prefix, mean over heads,
         0 at [PAD].
-    rank: float32 [B, K], sum of log-probabilities / length ** alpha.
+    rank: float32 [B, K], sum of log-probabilities / length ** alpha (alpha 0 in sampling).
     """
 
     tokens: Tensor
@@ -31,7 +31,7 @@ class Captions:
 
 @dataclass
 class _Beams:
-    """State of the search; `keys` and `values` are one tensor [B, H, K, S, d] for each layer."""
+    """State of a search or of sampling; `keys` and `values` are one tensor [B, H, K, S, d] for each layer."""
 
     tokens: Tensor
     log_probabilities: Tensor
@@ -43,14 +43,21 @@ class _Beams:
     values: list[Tensor | None]
 
     def reorder(self, parents_BK: Tensor) -> None:
-        def pick(tensor: Tensor) -> Tensor:
-            index = parents_BK.reshape(*parents_BK.shape, *[1] * (tensor.dim() - 2)).expand(-1, -1, *tensor.shape[2:])
-            return tensor.gather(1, index)
+        self.tokens, self.log_probabilities = _pick(self.tokens, parents_BK), _pick(self.log_probabilities, parents_BK)
+        self.attention, self.finished = _pick(self.attention, parents_BK), _pick(self.finished, parents_BK)
+        self.total = _pick(self.total, parents_BK)
+        self.keys = [_pick_cached(key, parents_BK) for key in self.keys]
+        self.values = [_pick_cached(value, parents_BK) for value in self.values]
 
-        self.tokens, self.log_probabilities = pick(self.tokens), pick(self.log_probabilities)
-        self.attention, self.finished = pick(self.attention), pick(self.finished)
-        self.keys = [None if key is None else pick(key.transpose(1, 2)).transpose(1, 2) for key in self.keys]
-        self.values = [None if value is None else pick(value.transpose(1, 2)).transpose(1, 2) for value in self.values]
+    def append(self, tokens_BK: Tensor, log_probabilities_BK: Tensor, attention_BKP: Tensor, sep: int) -> None:
+        """Puts a token behind each hypothesis; what comes behind a finished one ([PAD]) has no weight."""
+        log_probabilities_BK = log_probabilities_BK.masked_fill(self.finished, 0)
+        attention_BKP = attention_BKP.masked_fill(self.finished[..., None], 0)
+        self.total = self.total + log_probabilities_BK
+        self.tokens = torch.cat([self.tokens, tokens_BK[..., None]], dim=2)
+        self.log_probabilities = torch.cat([self.log_probabilities, log_probabilities_BK[..., None]], dim=2)
+        self.attention = torch.cat([self.attention, attention_BKP[:, :, None]], dim=2)
+        self.finished = self.finished | (tokens_BK == sep)
 
 
 @torch.no_grad()
@@ -63,27 +70,52 @@ def beam_search(
     step are compared by it too. A finished hypothesis stays as one candidate with its rank. The search ends when all
     beams are finished, or after `max_tokens` steps (an unfinished hypothesis then has no [SEP]).
     """
-    lexicon, batch = model.lexicon, len(prefix.mask)
-    device = prefix.mask.device
-    total = torch.full((batch, num_beams), IMPOSSIBLE, device=device)
-    total[:, 0] = 0  # all beams are the same at first, so only one may have children
-    beams = _Beams(
-        tokens=torch.zeros(batch, num_beams, 0, dtype=torch.long, device=device),
-        log_probabilities=torch.zeros(batch, num_beams, 0, device=device),
-        attention=torch.zeros(batch, num_beams, 0, prefix.mask.shape[1], device=device),
-        total=total,
-        rank=total.clone(),
-        finished=torch.zeros(batch, num_beams, dtype=torch.bool, device=device),
-        keys=[None] * model.config.num_layers,
-        values=[None] * model.config.num_layers,
-    )
-    last = torch.full((batch, num_beams), lexicon.cls, device=device)
+    beams, last_BK = _start(model, prefix, num_beams)
+    beams.total[:, 1:] = IMPOSSIBLE  # all beams are the same at first, so only one may have children
+    beams.rank = beams.total.clone()
     for step in range(1, max_tokens + 1):
-        logits_BKV, attention_BKP = _step(model, prefix, beams, last, step)
-        last = _advance(beams, logits_BKV.log_softmax(-1), attention_BKP, step, length_penalty, lexicon.sep)
+        logits_BKV, attention_BKP = _step(model, prefix, beams, last_BK, step)
+        last_BK = _advance(beams, logits_BKV.log_softmax(-1), attention_BKP, step, length_penalty, model.lexicon.sep)
         if bool(beams.finished.all()):
             break
     return Captions(beams.tokens, beams.log_probabilities, beams.attention, beams.rank)
+
+
+@torch.no_grad()
+def sample_captions(model: VisionLanguageModel, prefix: Prefix, num_samples: int, max_tokens: int) -> Captions:
+    """Draws `num_samples` captions of each photo, every token from the model's own distribution.
+
+    Sampling ends when all captions have drawn [SEP], or after `max_tokens` steps. torch's generator is drawn from.
+    """
+    beams, last_BK = _start(model, prefix, num_samples)
+    for step in range(1, max_tokens + 1):
+        logits_BKV, attention_BKP = _step(model, prefix, beams, last_BK, step)
+        log_probabilities_BKV = logits_BKV.log_softmax(-1)
+        drawn_BK = log_probabilities_BKV.exp().flatten(0, 1).multinomial(1).view_as(last_BK)
+        chosen_BK = log_probabilities_BKV.gather(-1, drawn_BK[..., None]).squeeze(-1)
+        last_BK = drawn_BK.masked_fill(beams.finished, model.lexicon.pad)
+        beams.append(last_BK, chosen_BK, attention_BKP, model.lexicon.sep)
+        if bool(beams.finished.all()):
+            break
+    return Captions(beams.tokens, beams.log_probabilities, beams.attention, beams.total)
+
+
+def _start(model: VisionLanguageModel, prefix: Prefix, num_beams: int) -> tuple[_Beams, Tensor]:
+    """Hypotheses without a word, and the [CLS] [B, K] that each begins with."""
+    batch, prefix_length = prefix.mask.shape
+    total = torch.zeros(batch, num_beams, device=prefix.mask.device)
+    last_BK = torch.full((batch, num_beams), model.lexicon.cls, device=total.device)
+    beams = _Beams(
+        tokens=last_BK.new_zeros(batch, num_beams, 0),
+        log_probabilities=total.new_zeros(batch, num_beams, 0),
+        attention=total.new_zeros(batch, num_beams, 0, prefix_length),
+        total=total,
+        rank=total.clone(),
+        finished=torch.zeros_like(total, dtype=torch.bool),
+        keys=[None] * model.config.num_layers,
+        values=[None] * model.config.num_layers,
+    )
+    return beams, last_BK
 
 
 def _step(
@@ -127,16 +159,21 @@ def _advance(
     rank_BKV = torch.where(beams.finished[..., None], beams.rank[..., None] + stay, rank_BKV)
     beams.rank, index_BK = rank_BKV.flatten(1).topk(num_beams, dim=1)
     parents_BK, tokens_BK = index_BK // vocabulary, index_BK % vocabulary
-    attention_BKP = attention_BKP.masked_fill(beams.finished[..., None], 0)
-    beams.attention = torch.cat([beams.attention, attention_BKP[:, :, None]], dim=2)
     beams.reorder(parents_BK)
-    chosen_BK = log_probabilities_BKV.flatten(1).gather(1, index_BK).masked_fill(beams.finished, 0)
-    beams.total = beams.total.gather(1, parents_BK) + chosen_BK
-    beams.tokens = torch.cat([beams.tokens, tokens_BK[..., None]], dim=2)
-    beams.log_probabilities = torch.cat([beams.log_probabilities, chosen_BK[..., None]], dim=2)
-    beams.finished = beams.finished | (tokens_BK == sep)
+    chosen_BK = log_probabilities_BKV.flatten(1).gather(1, index_BK)
+    beams.append(tokens_BK, chosen_BK, _pick(attention_BKP, parents_BK), sep)
     return tokens_BK
 
 
 def _append(cache: Tensor | None, new: Tensor) -> Tensor:
     return new if cache is None else torch.cat([cache, new], dim=3)
+
+
+def _pick(tensor: Tensor, parents_BK: Tensor) -> Tensor:
+    """tensor[b, parents[b, k]] for any trailing dimensions."""
+    index = parents_BK.reshape(*parents_BK.shape, *[1] * (tensor.dim() - 2)).expand(-1, -1, *tensor.shape[2:])
+    return tensor.gather(1, index)
+
+
+def _pick_cached(cache: Tensor | None, parents_BK: Tensor) -> Tensor | None:
+    return None if cache is None else _pick(cache.transpose(1, 2), parents_BK).transpose(1, 2)
