@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One step's losses and measurements as they are logged."""
+    """One step's losses and measurements as they are logged; `gradient_shares` where they were taken."""
 
     step: int
     losses: dict[str, float]
+    gradient_shares: dict[str, float] = field(default_factory=dict)
 
 
 def recent_means(history: list[Progress], window: int = 50) -> dict[str, float]:

@@ -1,10 +1,15 @@
-"""Losses on output distributions: against people's words and answers, and against the teacher's."""
+"""Losses on output distributions: against people's words and answers, and against the teacher's.
+
+Means are over the rows of all processes.
+"""
 
 # Shapes: M supervised words, V vocabulary, Q questions, A answers, B photos.
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn import functional
+
+from distillvlm.losses.processes import global_mean
 
 
 def caption_loss(logits_MV: Tensor, words_M: Tensor, allowed_V: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -23,12 +28,12 @@ def caption_loss(logits_MV: Tensor, words_M: Tensor, allowed_V: Tensor, label_sm
     if label_smoothing:
         allowed_mean_M = logits_MV.masked_fill(~allowed_V, 0.0).sum(-1) / allowed_V.sum()
         target_M = (1 - label_smoothing) * target_M + label_smoothing * allowed_mean_M
-    return (logits_MV.logsumexp(-1) - target_M).sum() / max(1, len(words_M))
+    return global_mean((logits_MV.logsumexp(-1) - target_M).sum(), len(words_M))
 
 
 def masked_token_loss(logits_MV: Tensor, tokens_M: Tensor) -> Tensor:
     """Cross-entropy over the whole vocabulary at masked places, mean over them; 0 where nothing is masked."""
-    return functional.cross_entropy(logits_MV.float(), tokens_M, reduction="sum") / max(1, len(tokens_M))
+    return global_mean(functional.cross_entropy(logits_MV.float(), tokens_M, reduction="sum"), len(tokens_M))
 
 
 def match_loss(logits_B2: Tensor, matched_B: Tensor) -> Tensor:
@@ -36,7 +41,7 @@ def match_loss(logits_B2: Tensor, matched_B: Tensor) -> Tensor:
 
     Source: Li et al. 2020, arXiv:2004.06165, equation 3.
     """
-    return functional.cross_entropy(logits_B2.float(), matched_B.long(), reduction="sum") / max(1, len(matched_B))
+    return global_mean(functional.cross_entropy(logits_B2.float(), matched_B.long(), reduction="sum"), len(matched_B))
 
 
 def answer_loss(logits_QA: Tensor, targets_QA: Tensor) -> Tensor:
@@ -45,7 +50,7 @@ def answer_loss(logits_QA: Tensor, targets_QA: Tensor) -> Tensor:
     A mean over thousands of answers would be inert beside the other losses (OSCAR multiplies its mean by A).
     """
     loss = functional.binary_cross_entropy_with_logits(logits_QA.float(), targets_QA.float(), reduction="sum")
-    return loss / max(1, len(targets_QA))
+    return global_mean(loss, len(targets_QA))
 
 
 def answer_distillation(student_QA: Tensor, teacher_QA: Tensor) -> Tensor:
@@ -73,4 +78,4 @@ def word_distillation(student_MV: Tensor, teacher_MV: Tensor, temperature: float
     student_log_MV = (student_MV.float() / temperature).log_softmax(-1)
     teacher_log_MV = (teacher_MV.detach().float() / temperature).log_softmax(-1)
     divergence = functional.kl_div(student_log_MV, teacher_log_MV, reduction="sum", log_target=True)
-    return temperature**2 * divergence / max(1, len(student_MV))
+    return temperature**2 * global_mean(divergence, len(student_MV))

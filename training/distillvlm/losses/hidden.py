@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
+
+from distillvlm.losses.processes import gather_processes, global_mean, process_index
 
 EMPTY = -1
 """Photo id of a place in the queue that was never filled."""
@@ -82,7 +84,7 @@ class HiddenStateLoss(nn.Module):
     def forward(
         self, student_BTD: Tensor, teacher_BTE: Tensor, valid_BT: Tensor, negatives_BT: Tensor, photos_B: Tensor
     ) -> Tensor:
-        """Mean over valid tokens; 0 where there is none or the queue is still empty.
+        """Mean over valid tokens of all processes; 0 where there is none or the queue is still empty.
 
         negatives_BT: bool, tokens that may serve later batches as negatives (no special tokens, no padding).
         photos_B: int64, one id for a photo in all batches, never negative.
@@ -99,7 +101,7 @@ class HiddenStateLoss(nn.Module):
         self._measure(positives_ME, queue_KE, masked_MK)
         if self.training:
             self._enqueue(teacher_BTE, negatives_BT, photos_B)
-        return loss_M.sum() / max(1, len(loss_M))
+        return global_mean(loss_M.sum(), len(loss_M))
 
     def _nce(self, anchors_ME: Tensor, positives_ME: Tensor, queue_KE: Tensor, masked_MK: Tensor) -> Tensor:
         # Cosines are bounded, so exp needs no shift by the maximum: half the passes over [M, K] of logsumexp.
@@ -120,17 +122,21 @@ class HiddenStateLoss(nn.Module):
     @torch.no_grad()
     def _enqueue(self, teacher_BTE: Tensor, allowed_BT: Tensor, photos_B: Tensor) -> None:
         """Draws the same number of rows for each photo; those of photos with too few allowed tokens are `EMPTY`."""
-        priority_BT = torch.rand(allowed_BT.shape, device=allowed_BT.device).masked_fill(~allowed_BT, -1.0)
+        priority_BT = self._priorities(allowed_BT, photos_B).masked_fill(~allowed_BT, -1.0)
         drawn = priority_BT.topk(min(self.tokens_per_photo, allowed_BT.shape[1]), dim=1)
         tokens_BCE = teacher_BTE.gather(1, drawn.indices[..., None].expand(-1, -1, teacher_BTE.shape[-1]))
         photos_BC = torch.where(drawn.values >= 0, photos_B[:, None], EMPTY)
         self.queue.enqueue(tokens_BCE.flatten(0, 1), photos_BC.flatten())
 
+    def _priorities(self, allowed_BT: Tensor, photos_B: Tensor) -> Tensor:
+        """Random numbers in 0-1, those that one process with the whole batch would draw for these rows.
 
-def gather_processes(rows: Tensor) -> Tensor:
-    """The rows of all processes in the order of their ranks; every process must bring equally many."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return rows
-    gathered = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(gathered, rows.contiguous())
-    return torch.cat(gathered)
+        Drawn from a generator of their own, seeded by the batch's photos and the queue's place: torch's generator is
+        in another state on each process, since dropout is drawn from it.
+        """
+        photos_of_all = gather_processes(photos_B)
+        seed = int(photos_of_all.sum()) * len(self.queue.photos) + int(self.queue.pointer)
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.rand(len(photos_of_all), allowed_BT.shape[1], generator=generator)
+        first = process_index() * len(photos_B)
+        return rows[first : first + len(photos_B)].to(allowed_BT.device)

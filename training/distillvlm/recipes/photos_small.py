@@ -102,10 +102,12 @@ class PhotosSmall:
         learnt = ("mix", "size", "learning_rate")
         return [
             self._stage("words", "reads the annotations (2 min)", self.make_words, "seed", "min_count", "min_answers"),
-            self._stage("detector", detector, self.make_detector, "detector_batch", "detector_steps", "detector_rate"),
+            self._training(
+                "detector", detector, self.make_detector, "detector_batch", "detector_steps", "detector_rate"
+            ),
             self._stage("regions", f"regions of every photo, {self.views} views (16 min)", self.make_regions, "views"),
-            self._stage("student", f"captions and questions, {steps} steps (75 min)", self.make_student, *learnt),
-            self._stage("blind", "the same without photos, for comparison (10 min)", self.make_blind, *learnt),
+            self._training("student", f"captions and questions, {steps} steps (75 min)", self.make_student, *learnt),
+            self._training("blind", "the same without photos, for comparison (10 min)", self.make_blind, *learnt),
             self._stage("evaluation", "validation figures of the PyTorch model (5 min)", self.evaluate),
             self._stage("bundle", f"writes {self.bundle}", self.make_bundle),
             self._stage("parity", "bundle against PyTorch on 100 validation photos (2 min)", self.check_bundle),
@@ -113,6 +115,9 @@ class PhotosSmall:
 
     def _stage(self, name: str, about: str, run: Callable[[Path], dict[str, object]], *fields: str) -> Stage:
         return Stage(name, about, run, settings_of(self, *fields))
+
+    def _training(self, name: str, about: str, run: Callable[[Path], dict[str, object]], *fields: str) -> Stage:
+        return Stage(name, about, run, settings_of(self, *fields), parallel=True)
 
     # -- data -----------------------------------------------------------------------------------------------------
     @cached_property

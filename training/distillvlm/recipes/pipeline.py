@@ -8,9 +8,15 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
+import torch
+from accelerate import PartialState
+
 from distillvlm.data.atomic_files import write_text_atomically
+
+LONGEST_STAGE = timedelta(days=3)  # that the other processes wait for the first one
 
 
 @dataclass(frozen=True)
@@ -20,12 +26,15 @@ class Stage:
     about: what it does and what it costs, for people. run: gets the stage's folder, continues what lies there, and
     returns facts worth keeping (numbers, names), which are written to `done.json` beside its results.
     settings: those of the recipe that its results depend on; results made with others are never taken up.
+    parallel: a training, in which every process of `torchrun` or `accelerate launch` takes part; other stages are run
+    by the first process while the rest wait.
     """
 
     name: str
     about: str
     run: Callable[[Path], dict[str, object]]
     settings: Mapping[str, object] = field(default_factory=dict)
+    parallel: bool = False
 
 
 def settings_of(recipe: object, *names: str) -> dict[str, object]:
@@ -58,17 +67,23 @@ def run_stage(stage: Stage, folder: Path, origin: str) -> None:
     Raises:
         ValueError: the folder holds results, or a begun training, of another origin.
     """
-    _claim(stage, folder, origin)
+    processes = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_STAGE)
+    if processes.is_main_process:
+        _claim(stage, folder, origin)
     done = folder / "done.json"
-    if done.exists():
-        print(f"{stage.name}: done in {json.loads(done.read_text())['seconds']} s", flush=True)
+    known = json.loads(done.read_text()) if done.exists() else None
+    processes.wait_for_everyone()  # before the first process writes what the others have just looked for
+    if known is not None:
+        processes.print(f"{stage.name}: done in {known['seconds']} s", flush=True)
         return
-    print(f"{stage.name}: {stage.about}", flush=True)
+    processes.print(f"{stage.name}: {stage.about}", flush=True)
     started = time.monotonic()
-    facts = stage.run(folder)
+    facts = stage.run(folder) if stage.parallel or processes.is_main_process else {}
     seconds = round(time.monotonic() - started)
-    write_text_atomically(done, json.dumps({"seconds": seconds, **facts}, indent=1))
-    print(f"{stage.name}: finished in {seconds} s {facts or ''}", flush=True)
+    if processes.is_main_process:
+        write_text_atomically(done, json.dumps({"seconds": seconds, **facts}, indent=1))
+    processes.wait_for_everyone()
+    processes.print(f"{stage.name}: finished in {seconds} s {facts or ''}", flush=True)
 
 
 def _origin(stage: Stage, before: str) -> str:

@@ -3,18 +3,19 @@
 # Shapes: B photos, H heads, N texts of a photo, T text tokens, P prefix length, Q queries, K keys.
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distillvlm.engine.trainer import Task
 from distillvlm.losses.attention import attention_loss
 from distillvlm.losses.classification import answer_distillation, word_distillation
 from distillvlm.losses.hidden import HiddenStateLoss
 from distillvlm.modeling.vision_language import VisionLanguageModel
-from distillvlm.tasks.objective import Objective, Outputs
+from distillvlm.tasks.objective import Objective, Outputs, before_last_layer
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ class DistillationTask(Task):
     def measurements(self) -> dict[str, float]:
         return {f"hidden_{name}": value for name, value in self.hidden_loss.measurements.items()}
 
+    def before_last_layer(self) -> Sequence[nn.Module]:
+        return before_last_layer(self.student)
+
     def _distil_hidden(self, ours: Outputs, theirs: Outputs, batch: Any) -> Tensor:
         """All tokens of prefix and texts in one row for each photo; regions and words may become negatives, tags
         (the same few words in many photos) may not."""
@@ -98,13 +102,11 @@ class DistillationTask(Task):
 
 def distil_attention(ours: Outputs, theirs: Outputs) -> Tensor:
     """Mean over all valid queries of prefix and texts of the last layer's attention loss."""
-    parts = [(ours.prefix.attention, theirs.prefix.attention, ours.prefix.mask)]
+    maps = [(ours.prefix.attention, theirs.prefix.attention, ours.prefix.mask)]
     for mine, other in zip(ours.texts, theirs.texts, strict=True):
-        maps = (mine.states.attention.flatten(2, 3), other.states.attention.flatten(2, 3))
-        parts.append((*maps, mine.valid.flatten(1, 2)))
-    counts = torch.stack([valid.sum() for _, _, valid in parts]).float()
-    losses = torch.stack([attention_loss(*part) for part in parts])
-    return (losses * counts).sum() / counts.sum().clamp(min=1)
+        pair = (mine.states.attention.flatten(2, 3), other.states.attention.flatten(2, 3))
+        maps.append((*pair, mine.valid.flatten(1, 2)))
+    return attention_loss(*maps)
 
 
 def distil_classification(ours: Outputs, theirs: Outputs, temperature: float) -> Tensor:

@@ -3,10 +3,11 @@
 # Shapes: B photos, N texts of a photo, T tokens of a text (with its queries), M supervised places.
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from distillvlm.engine.trainer import Task
 from distillvlm.modeling.vision_language import Prefix, TextStates, VisionLanguageModel
@@ -67,3 +68,13 @@ class ObjectiveTask(Task):
         batch = batch.to(self.model.word_bias.device)
         outputs = self.objective.run(self.model, None if self.blind else batch.regions, batch)
         return self.objective.losses(self.model, outputs, batch)
+
+    def before_last_layer(self) -> Sequence[nn.Module]:
+        return before_last_layer(self.model)
+
+
+def before_last_layer(model: VisionLanguageModel) -> Sequence[nn.Module]:
+    """The modules whose outputs are the last layer's input, of prefix and texts."""
+    if model.config.num_layers == 1:
+        return [model.embedding_norm, model.region_norm]
+    return [model.encoder_layers[-2].output_norm]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.progress import read_progress
 from distillvlm.engine.trainer import Schedule, Task, parameter_groups, train
+from tests.engine.curves import next_second, read_curves
 
 SCHEDULE = Schedule(steps=12, learning_rate=1e-2, ema_decay=0.9, precision="no")
 
@@ -41,13 +42,20 @@ def test_a_killed_run_resumes_to_the_identical_curve_and_weights(tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         train(Regression(), SeededBatches(killed_at=7), SCHEDULE, tmp_path / "cut", 3, "cut", checkpoint_seconds=0)
     assert (tmp_path / "cut" / "checkpoint.pt").exists()
+    next_second()
     resumed = Regression()
     history = train(resumed, SeededBatches(), SCHEDULE, tmp_path / "cut", seed=3, label="resumed")
     assert history == expected
     for ours, theirs in zip(resumed.trained.parameters(), whole.trained.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert read_progress(tmp_path / "cut") == expected
-    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["losses.jsonl", "model.pt"]
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["losses.jsonl", "model.pt", "tensorboard"]
+    events = read_curves(tmp_path / "cut")
+    curve = events.Scalars("losses/square")
+    assert [event.step for event in curve] == list(range(12))  # no gap, and nothing twice
+    assert [event.value for event in curve] == pytest.approx([progress.losses["square"] for progress in expected])
+    assert [event.value for event in events.Scalars("rate")] == pytest.approx([SCHEDULE.rate(t) for t in range(12)])
+    assert min(event.value for event in events.Scalars("rows per second")) > 0
 
 
 def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path: Path) -> None:

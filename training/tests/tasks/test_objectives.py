@@ -7,6 +7,7 @@ import torch
 
 from distillvlm.data.pretraining_batches import PretrainingBatch
 from distillvlm.data.text_batches import TextBatch
+from distillvlm.engine.gradient_shares import gradient_shares, outputs_of
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
 from distillvlm.tasks.language import LanguageObjective
@@ -127,10 +128,10 @@ def test_padded_texts_change_no_loss_and_no_gradient(objective, batch) -> None:
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
-def distillation(settings: DistillationSettings, objective: object = None) -> DistillationTask:
+def distillation(settings: DistillationSettings, objective: object = None, **student: int | float) -> DistillationTask:
     torch.manual_seed(0)
     teacher = tiny_model(seed=1, hidden_size=32, num_layers=3)
-    return DistillationTask(tiny_model(), teacher, objective or LanguageObjective(), settings).train()
+    return DistillationTask(tiny_model(**student), teacher, objective or LanguageObjective(), settings).train()
 
 
 def test_the_teacher_stays_in_eval_mode_without_gradient_and_out_of_the_checkpoint() -> None:
@@ -156,6 +157,22 @@ def test_each_loss_can_be_switched_off_and_pulls_on_the_student() -> None:
         reached = task.student.layers[0].query.weight.grad
         assert reached is not None
         assert reached.any()
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_shares_of_the_gradient_are_taken_at_the_last_layers_input(num_layers: int) -> None:
+    task = distillation(DistillationSettings(queue_size=16), num_layers=num_layers, dropout=0.0)
+    task(captions())  # fills the queue
+    last = task.student.encoder_layers[-1]
+    with outputs_of(task.before_last_layer()) as inputs:
+        losses = task(captions())
+    prefix = torch.cat(inputs[:-1], dim=1)
+    prefix_states = last.prefix(prefix, task.student.encode_prefix(captions().regions).mask)
+    torch.testing.assert_close(prefix_states[0], task.student.encode_prefix(captions().regions).hidden)
+    shares = gradient_shares(losses, inputs)
+    assert set(shares) == {"caption", "attention", "hidden", "classification"}
+    assert min(shares.values()) > 0
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_a_student_that_equals_its_teacher_has_nothing_left_to_learn_from_it() -> None:

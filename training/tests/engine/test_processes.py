@@ -1,0 +1,132 @@
+"""Two processes learn what one learns from the same batches, and their queues are one queue."""
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, distributed, multiprocessing
+
+from distillvlm.data.text_batches import TextBatch
+from distillvlm.engine.processes import batch_rows, share_of
+from distillvlm.engine.progress import read_progress
+from distillvlm.engine.trainer import Schedule, train
+from distillvlm.recipes.pipeline import Stage, run_stages
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
+from distillvlm.tasks.language import LanguageObjective
+from tests.modeling.tiny import ANSWERS, VOCABULARY, tiny_model, tiny_regions
+
+SCHEDULE = Schedule(steps=20, learning_rate=1e-2, ema_decay=0.9, precision="no", share_steps=2)
+PHOTOS, TEXTS, LENGTH = 4, 2, 5
+
+
+class UnevenBatches:
+    """Captions and questions in turn; photos differ in their numbers of words and of texts."""
+
+    def batch(self, step: int) -> TextBatch:
+        draw = torch.Generator().manual_seed(step)
+        tokens = torch.randint(5, VOCABULARY, (PHOTOS, TEXTS, LENGTH), generator=draw)
+        tokens[..., 0] = 2
+        lengths = torch.randint(2, LENGTH + 1, (PHOTOS, TEXTS, 1), generator=draw)
+        tokens = tokens.masked_fill(torch.arange(LENGTH) >= lengths, 0)
+        tokens[step % PHOTOS, 1] = 0
+        valid = tokens.any(-1)
+        regions = (tiny_regions(PHOTOS, seed=step), tiny_regions(PHOTOS, seed=step + 100))
+        photos = torch.arange(PHOTOS) + PHOTOS * (step % 3)
+        if step % 2:
+            answers = torch.rand(PHOTOS, TEXTS, ANSWERS, generator=draw)
+            return TextBatch("questions", *regions, tokens, answers, valid, photos)
+        words = torch.cat([tokens[..., 1:], torch.zeros_like(tokens[..., :1])], -1)
+        ends = torch.where(valid[..., None] & (torch.arange(LENGTH) == lengths - 1), 3, 0)
+        return TextBatch("captions", *regions, tokens, words + ends, valid, photos)
+
+
+def stages(log: Path) -> list[Stage]:
+    def prepare(folder: Path) -> dict[str, object]:
+        with log.open("a") as file:
+            file.write("prepared\n")
+        return {}
+
+    def learn(folder: Path) -> dict[str, object]:
+        teacher = tiny_model(seed=1, hidden_size=32, num_layers=3)
+        settings = DistillationSettings(queue_size=64)
+        torch.manual_seed(0)
+        task = DistillationTask(tiny_model(dropout=0.0), teacher, LanguageObjective(), settings)
+        train(task, UnevenBatches(), SCHEDULE, folder, 0, "training", checkpoint_seconds=0)
+        torch.save(task.state_dict(), folder / f"state{os.environ.get('RANK', '')}.pt")
+        return {}
+
+    return [Stage("data", "", prepare), Stage("training", "", learn, parallel=True)]
+
+
+def run_in_process(rank: int, folder: str, port: int) -> None:
+    """As `torchrun` sets it up."""
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    os.environ.update(here, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
+    run_stages(stages(Path(folder) / "log"), Path(folder))
+    distributed.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same recipe run by one process and by two."""
+    alone, together = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("together")
+    run_stages(stages(alone / "log"), alone)
+    multiprocessing.spawn(run_in_process, args=(str(together), free_port()), nprocs=2)
+    return alone / "training", together / "training"
+
+
+def states(folder: Path, names: Sequence[str]) -> list[dict[str, Tensor]]:
+    return [torch.load(folder / f"state{name}.pt") for name in names]
+
+
+def test_two_processes_have_the_losses_of_one(runs: tuple[Path, Path]) -> None:
+    expected, found = (read_progress(folder) for folder in runs)
+    assert [progress.step for progress in found] == list(range(SCHEDULE.steps))
+    assert {name for progress in found for name in progress.losses} >= {"caption", "answer", "attention", "hidden"}
+    for ours, theirs in zip(found, expected, strict=True):
+        measured = {"hidden_floor", "hidden_duplicates"}  # taken at some of a process's own tokens
+        assert {k: v for k, v in ours.losses.items() if k not in measured} == pytest.approx(
+            {k: v for k, v in theirs.losses.items() if k not in measured}, rel=1e-4, abs=1e-6
+        )
+
+
+def test_two_processes_have_one_queue_which_is_that_of_one_process(runs: tuple[Path, Path]) -> None:
+    (alone,), (first, second) = states(runs[0], [""]), states(runs[1], ["0", "1"])
+    assert torch.equal(first["hidden_loss.queue.tokens"], second["hidden_loss.queue.tokens"])
+    for state in (first, second):
+        assert torch.equal(state["hidden_loss.queue.photos"], alone["hidden_loss.queue.photos"])
+        assert torch.equal(state["hidden_loss.queue.pointer"], alone["hidden_loss.queue.pointer"])
+        torch.testing.assert_close(state["hidden_loss.queue.tokens"], alone["hidden_loss.queue.tokens"])
+
+
+def test_two_processes_end_with_the_weights_of_one_and_write_once(runs: tuple[Path, Path]) -> None:
+    expected, found = (torch.load(folder / "model.pt") for folder in runs)
+    for name, value in expected.items():
+        if "key.bias" not in name:  # its gradient is rounding noise, which Adam scales up
+            torch.testing.assert_close(found[name], value, atol=1e-4, rtol=1e-3, msg=name)
+    first, second = states(runs[1], ["0", "1"])
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (runs[1].parent / "log").read_text() == "prepared\n"
+    assert not (runs[1] / "checkpoint.pt").exists()
+    assert len(list((runs[1] / "tensorboard").iterdir())) == 1
+
+
+def test_shares_of_a_batch_are_contiguous_rows_at_any_depth() -> None:
+    batch = UnevenBatches().batch(0)
+    second = share_of(batch, 1, 2)
+    assert batch_rows(second) == 2
+    assert torch.equal(second.tokens, batch.tokens[2:])
+    assert torch.equal(second.regions.features, batch.regions.features[2:])
+    assert second.kind == "captions"
+    assert share_of(batch, 0, 1) is batch
+    with pytest.raises(ValueError, match="expected a multiple of 3 rows, one share a process, but received 4"):
+        share_of(batch, 0, 3)
