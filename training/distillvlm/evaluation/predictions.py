@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
@@ -14,27 +15,57 @@ from distillvlm.modeling.generation import beam_search
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class BeamSettings:
+    """How captions are searched for: beam 5 and 20 tokens are OSCAR's."""
+
+    num_beams: int = 5
+    max_tokens: int = 20
+    length_penalty: float = 1.0
+
+
+BEAM = BeamSettings()
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A caption of a search; `score` is the rank that the search sorts by. Unfinished: it had no [SEP] yet."""
+
+    caption: str
+    score: float
+    finished: bool
+
+
 def caption_photos(
+    model: VisionLanguageModel, store: RegionStore | None, photo_ids: Sequence[str], words: Words
+) -> dict[str, str]:
+    """The best caption of each photo; without a store a blind model says the same of all."""
+    return {photo_id: best.caption for photo_id, (best, *_) in search_captions(model, store, photo_ids, words)}
+
+
+def search_captions(
     model: VisionLanguageModel,
     store: RegionStore | None,
     photo_ids: Sequence[str],
     words: Words,
-    num_beams: int = 5,
-    max_tokens: int = 20,
-    length_penalty: float = 1.0,
+    beam: BeamSettings = BEAM,
     batch_size: int = 64,
-) -> dict[str, str]:
-    """The best caption of each photo; without a store a blind model says the same of all."""
+) -> Iterator[tuple[str, list[Hypothesis]]]:
+    """Each photo with the captions that a beam search leaves, best first."""
     model.eval()
-    captions: dict[str, str] = {}
     for start in tqdm(range(0, len(photo_ids), batch_size), desc="captions", unit="batch", mininterval=1.0):
         chosen = photo_ids[start : start + batch_size]
-        prefix = _prefix(model, store, chosen)
-        tokens = beam_search(model, prefix, num_beams, max_tokens, length_penalty).tokens[:, 0]
-        for photo_id, row in zip(chosen, tokens.tolist(), strict=True):
-            captions[photo_id] = words.tokenizer.decode(row)
-    return captions
+        with torch.no_grad():
+            prefix = _prefix(model, store, chosen)
+            found = beam_search(model, prefix, beam.num_beams, beam.max_tokens, beam.length_penalty)
+        for photo_id, tokens, ranks in zip(chosen, found.tokens.tolist(), found.rank.tolist(), strict=True):
+            yield (
+                photo_id,
+                [
+                    Hypothesis(words.tokenizer.decode(row), rank, words.tokenizer.sep_id in row)
+                    for row, rank in zip(tokens, ranks, strict=True)
+                ],
+            )
 
 
 @torch.no_grad()

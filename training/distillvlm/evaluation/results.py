@@ -1,14 +1,25 @@
 """Result files in the formats that public evaluation servers take, one file a data set.
 
 COCO captions: `[{"image_id": 139, "caption": "..."}]` (https://cocodataset.org/#format-results);
+with several captions a photo each has a `score` (the higher the better) beside it;
 VQA: `[{"question_id": 25006, "answer": "..."}]` (https://visualqa.org/evaluation.html).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ScoredCaption:
+    """A machine's caption and the rank that its search gave it (sum of log-probabilities / length ** alpha)."""
+
+    caption: str
+    score: float
 
 
 def write_caption_results(path: Path, captions: Mapping[str, str], source: str) -> None:
@@ -28,6 +39,33 @@ def read_caption_results(path: Path, source: str) -> dict[str, str]:
         ValueError: the file is not a list of image_id and caption, or names a photo twice.
     """
     return {f"{source}/{image_id}": caption for image_id, caption in _pairs(path, "image_id", "caption").items()}
+
+
+def write_scored_captions(path: Path, captions: Mapping[str, Sequence[ScoredCaption]], source: str) -> None:
+    """Writes photo id -> captions, best first, one row each.
+
+    Raises:
+        ValueError: a photo id is of another data set.
+    """
+    rows = [
+        {"image_id": _image_id(photo_id, source), "caption": each.caption, "score": each.score}
+        for photo_id, several in captions.items()
+        for each in several
+    ]
+    path.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def read_scored_captions(path: Path, source: str) -> dict[str, list[ScoredCaption]]:
+    """Reads photo id -> captions in the file's order.
+
+    Raises:
+        ValueError: the file is not a list of image_id, caption and score.
+    """
+    captions: dict[str, list[ScoredCaption]] = {}
+    for row in _rows(path, "image_id", "caption", "score"):
+        each = ScoredCaption(row["caption"], float(row["score"]))
+        captions.setdefault(f"{source}/{row['image_id']}", []).append(each)
+    return captions
 
 
 def write_vqa_results(path: Path, answers: Mapping[int, str]) -> None:
@@ -53,10 +91,15 @@ def _image_id(photo_id: str, source: str) -> int | str:
 
 
 def _pairs(path: Path, key: str, value: str) -> dict[int | str, str]:
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and {key, value} <= row.keys() for row in rows):
-        raise ValueError(f"Expected {path} to be a list of objects with {key} and {value}")
+    rows = _rows(path, key, value)
     pairs: dict[int | str, str] = {row[key]: row[value] for row in rows}
     if len(pairs) != len(rows):
         raise ValueError(f"Expected each {key} of {path} once but {len(rows) - len(pairs)} are repeated")
     return pairs
+
+
+def _rows(path: Path, *keys: str) -> list[dict[str, Any]]:
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() >= set(keys) for row in rows):
+        raise ValueError(f"Expected {path} to be a list of objects with {' and '.join(keys)}")
+    return rows

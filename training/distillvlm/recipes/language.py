@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,12 +15,17 @@ from distillvlm.data.text_batches import MixedBatches, TextBatches, caption_pool
 from distillvlm.data.text_sources import TextSource, mix_sources
 from distillvlm.data.words import Words
 from distillvlm.engine.checkpoint import load_trained
+from distillvlm.engine.gradient_shares import mean_shares, share_windows
 from distillvlm.engine.progress import recent_means
-from distillvlm.engine.trainer import Batches, Schedule, train
+from distillvlm.engine.trainer import Batches, Schedule, Task, train
 from distillvlm.evaluation.vqa import soft_targets
 from distillvlm.modeling.vision_language import VisionLanguageConfig, VisionLanguageModel
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
 from distillvlm.tasks.objective import Objective, ObjectiveTask
+from distillvlm.tasks.scst import CaptionReward, ScstSettings, ScstTask
+
+ALL_CAPTIONS = 1000  # more than any photo has
+LONGEST_REFERENCE = 64  # pieces; COCO's longest captions have about 60
 
 
 @dataclass(frozen=True)
@@ -124,10 +129,8 @@ def train_alone(
     seed: int,
     blind: bool = False,
 ) -> dict[str, object]:
-    """Trains against people's words; returns parameters and last losses."""
-    task = ObjectiveTask(model, objective, blind=blind)
-    history = train(task, batches, schedule, folder, seed, folder.name)
-    return {"parameters": parameters_of(model), **recent_means(history)}
+    """Trains against people's words; see `run_training` for what is returned."""
+    return run_training(ObjectiveTask(model, objective, blind=blind), batches, schedule, folder, seed)
 
 
 def distil(
@@ -140,11 +143,37 @@ def distil(
     folder: Path,
     seed: int,
 ) -> dict[str, object]:
-    """Trains a student from a frozen teacher; returns parameters and last losses."""
+    """Trains a student from a frozen teacher; see `run_training` for what is returned."""
     torch.manual_seed(seed)
-    task = DistillationTask(student, teacher, objective, settings)
+    return run_training(DistillationTask(student, teacher, objective, settings), batches, schedule, folder, seed)
+
+
+def train_scst(
+    model: VisionLanguageModel,
+    records: Sequence[Record],
+    words: Words,
+    settings: ScstSettings,
+    batches: Batches,
+    schedule: Schedule,
+    folder: Path,
+    seed: int,
+) -> dict[str, object]:
+    """Trains a captioner on CIDEr-D with the document frequencies of the records; batches of a `scst_mix`."""
+    reward = CaptionReward(words.tokenizer, [record.captions for record in records if record.captions])
+    return run_training(ScstTask(model, reward, settings), batches, schedule, folder, seed)
+
+
+def scst_mix(mix: TextMix) -> TextMix:
+    """The same mix with all captions of each photo, uncut: they are the reward's references, the model reads none."""
+    return replace(mix, captions=(mix.captions[0], ALL_CAPTIONS), max_caption_tokens=LONGEST_REFERENCE)
+
+
+def run_training(task: Task, batches: Batches, schedule: Schedule, folder: Path, seed: int) -> dict[str, object]:
+    """Trains; returns parameters, last losses and, by window, the losses' mean shares of the gradient."""
     history = train(task, batches, schedule, folder, seed, folder.name)
-    return {"parameters": parameters_of(student), **recent_means(history)}
+    windows = share_windows(schedule.steps, schedule.share_steps)
+    shares = {name: mean_shares(history, window) for name, window in windows.items()}
+    return {"parameters": parameters_of(task.trained), **recent_means(history), "gradient shares": shares}
 
 
 def load_model(model: VisionLanguageModel, folder: Path) -> VisionLanguageModel:

@@ -35,6 +35,7 @@ from distillvlm.recipes.language import (
     parameters_of,
     pretraining_batches,
 )
+from distillvlm.recipes.lessons import Who, train_lesson
 from distillvlm.recipes.paper_data import COCO, by_frequency, load_objects, load_texts, told_apart
 from distillvlm.recipes.paper_settings import (
     ANSWERS,
@@ -60,7 +61,7 @@ from distillvlm.recipes.paper_settings import (
     lesson_of,
 )
 from distillvlm.recipes.pipeline import Stage, settings_of
-from distillvlm.recipes.scenes import DetectorRecipe, Who, train_lesson
+from distillvlm.recipes.scenes import DetectorRecipe
 from distillvlm.tasks.distillation import DistillationSettings
 
 # Lessons of one name, who learnt them, and the regions it is measured on.

@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from distillvlm.engine.trainer import Batches, Schedule
 from distillvlm.evaluation.captions import cider_d, tokenize
 from distillvlm.evaluation.predictions import answer_questions, caption_photos
 from distillvlm.evaluation.report import Answers, evaluate, markdown
+from distillvlm.evaluation.results import read_scored_captions
 from distillvlm.evaluation.vqa import build_answer_vocabulary, vqa_scores
 from distillvlm.export.manifest import ManifestFacts, Metric, Source
 from distillvlm.modeling.detector import Detector, DetectorConfig
@@ -35,23 +36,26 @@ from distillvlm.recipes.detectors import load_detector, own_regions, regions_at_
 from distillvlm.recipes.language import (
     ModelSize,
     TextMix,
-    distil,
     finetuning_batches,
     load_model,
     new_model,
     pretraining_batches,
-    train_alone,
+    scst_mix,
+    train_scst,
 )
+from distillvlm.recipes.lessons import Lesson, Who, train_lesson
 from distillvlm.recipes.margins import Margins, measure_margins
 from distillvlm.recipes.pipeline import Stage, settings_of
+from distillvlm.recipes.teacher_captions import (
+    FILE,
+    SequenceLevelSettings,
+    with_teacher_captions,
+    write_teacher_captions,
+)
 from distillvlm.tasks.distillation import DistillationSettings
-from distillvlm.tasks.language import LanguageObjective
-from distillvlm.tasks.objective import Objective
-from distillvlm.tasks.pretraining import PretrainingObjective
+from distillvlm.tasks.scst import ScstSettings
 
-Who = Literal["teacher", "student"]
-OBJECTIVES: dict[str, Objective] = {"pretraining": PretrainingObjective(), "finetuning": LanguageObjective()}
-STUDENT = "student"
+STUDENT, SCST = "student", "student-scst"
 MARGINS = Margins(points=15.0, factor=1.2)  # what every build checks; twice the CIDEr-D is the aim, not yet reached
 TEACHER = "a larger transformer of this recipe, adapted to the student's boxes"
 SOURCES = (
@@ -83,51 +87,12 @@ class DetectorRecipe:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One training of a vision-language model.
-
-    stage: its name and folder. regions: the store it sees. begins: the stage whose weights it starts from. rate: None
-    for the recipe's. taught_by: the stage of the frozen teacher, which sees its own features at the student's boxes.
-    """
-
-    stage: str
-    who: Who
-    kind: Literal["pretraining", "finetuning"]
-    regions: str
-    steps: int
-    begins: str | None = None
-    rate: float | None = None
-    taught_by: str | None = None
-    blind: bool = False
-
-    @property
-    def about(self) -> str:
-        taught = f", distilled from {self.taught_by}" if self.taught_by else ""
-        return f"{self.who}: {self.kind} on {'nothing' if self.blind else self.regions}{taught}, {self.steps} steps"
-
-
-def train_lesson(
-    lesson: Lesson,
-    model: VisionLanguageModel,
-    teacher: VisionLanguageModel | None,
-    distillation: DistillationSettings,
-    batches: Batches,
-    schedule: Schedule,
-    folder: Path,
-    seed: int,
-) -> dict[str, object]:
-    """Trains a lesson's model, from a frozen teacher where there is one; returns parameters and last losses."""
-    objective = OBJECTIVES[lesson.kind]
-    if teacher is None:
-        return train_alone(model, objective, batches, schedule, folder, seed, lesson.blind)
-    # The words' distribution is distilled in fine-tuning only, as in the paper.
-    settings = distillation if lesson.kind == "finetuning" else replace(distillation, classification=0.0)
-    return distil(model, teacher, objective, settings, batches, schedule, folder, seed)
-
-
-@dataclass(frozen=True)
 class ScenesRecipe:
-    """Settings of a run on generated scenes. Steps of language trainings: (pre-training, fine-tuning)."""
+    """Settings of a run on generated scenes. Steps of language trainings: (pre-training, fine-tuning).
+
+    sequence_level: the adapted teacher's captions for the student's fine-tuning; by default none.
+    scst_steps: of self-critical training of the finished student; 0: none. share_steps: see `Schedule`.
+    """
 
     folder: Path
     bundle: Path
@@ -151,6 +116,10 @@ class ScenesRecipe:
     polluted_share: float = 0.5  # OSCAR's
     margins: Margins = MARGINS
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    sequence_level: SequenceLevelSettings = field(default_factory=SequenceLevelSettings)
+    scst: ScstSettings = field(default_factory=ScstSettings)
+    scst_steps: int = 0
+    share_steps: int = 50
     seed: int = 7
 
     def stages(self) -> list[Stage]:
@@ -167,20 +136,19 @@ class ScenesRecipe:
                 self._about(self.student_detector),
                 self.make_student_detector,
                 settings_of(self, "student_detector", "grid", "num_regions", "num_tags"),
+                parallel=True,
             ),
             Stage(
                 "teacher-detector",
                 self._about(self.teacher_detector),
                 self.make_teacher_detector,
                 settings_of(self, "teacher_detector"),
+                parallel=True,
             ),
             Stage("student-regions", "the student's boxes, with its features", self.make_student_regions),
             Stage("teacher-regions", "the teacher's boxes, with its features", self.make_teacher_regions),
             Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions),
-            *(
-                Stage(lesson.stage, lesson.about, partial(self.learn, lesson), self._learnt_with(lesson))
-                for lesson in self.lessons()
-            ),
+            *(stage for lesson in self.lessons() for stage in self._stages_of(lesson)),
             Stage("evaluation", "test scenes: new compositions", self.evaluate),
             Stage(
                 "margins",
@@ -192,9 +160,14 @@ class ScenesRecipe:
             Stage("parity", "bundle against PyTorch on 100 test scenes", self.check_bundle),
         ]
 
-    def _learnt_with(self, lesson: Lesson) -> dict[str, object]:
-        names = (lesson.who, "captions", "questions", "learning_rate", "polluted_share", "distillation")
-        return {"lesson": lesson, **settings_of(self, *names)}
+    def _stages_of(self, lesson: Lesson) -> Iterator[Stage]:
+        if lesson.captions_of is not None:
+            about = f"the adapted teacher's captions of {self.counts['train']} scenes, {self.sequence_level.beam}"
+            yield Stage(lesson.captions_of, about, self.make_teacher_captions, settings_of(self, "sequence_level"))
+        names = [lesson.who, "captions", "questions", "learning_rate", "polluted_share", "distillation"]
+        names += ["scst"] if lesson.kind == "scst" else []
+        settings = {"lesson": lesson, **settings_of(self, *names)}
+        yield Stage(lesson.stage, lesson.about, partial(self.learn, lesson), settings, parallel=True)
 
     @staticmethod
     def _about(detector: DetectorRecipe) -> str:
@@ -288,32 +261,45 @@ class ScenesRecipe:
         """The procedure of the paper, in its order."""
         teach, adapt, distil_ = self.teacher_steps, self.adaptation_steps, self.student_steps
         slow = self.adaptation_rate
-        return [
+        captions = "teacher-captions" if self.sequence_level.times else None
+        own = "student-regions"
+        lessons = [
             Lesson("teacher-pretraining", "teacher", "pretraining", "teacher-regions", teach[0]),
             Lesson("teacher", "teacher", "finetuning", "teacher-regions", teach[1], "teacher-pretraining"),
             Lesson(
                 "adapted-pretraining", "teacher", "pretraining", "shared-regions", adapt[0], "teacher-pretraining", slow
             ),
             Lesson("adapted", "teacher", "finetuning", "shared-regions", adapt[1], "teacher", slow),
+            Lesson("student-pretraining", "student", "pretraining", own, distil_[0], taught_by="adapted-pretraining"),
             Lesson(
-                "student-pretraining",
-                "student",
-                "pretraining",
-                "student-regions",
-                distil_[0],
-                taught_by="adapted-pretraining",
-            ),
-            Lesson(
-                "student",
+                STUDENT,
                 "student",
                 "finetuning",
-                "student-regions",
+                own,
                 distil_[1],
                 "student-pretraining",
                 taught_by="adapted",
+                captions_of=captions,
             ),
-            Lesson("blind", "student", "finetuning", "student-regions", distil_[1], blind=True),
+            Lesson("blind", "student", "finetuning", own, distil_[1], blind=True),
         ]
+        if self.scst_steps:
+            rate = self.learning_rate / 6  # OSCAR's captioning has 3e-5, its SCST 5e-6
+            lessons.append(Lesson(SCST, "student", "scst", own, self.scst_steps, STUDENT, rate))
+        return lessons
+
+    def make_teacher_captions(self, folder: Path) -> dict[str, object]:
+        """Captions of the training scenes by the adapted teacher, which sees what it will teach from."""
+        teacher, store = load_model(self.new_model("teacher"), self.folder / "adapted"), self.store("shared-regions")
+        photo_ids = [record.photo_id for record in self.training]
+        found = write_teacher_captions(teacher, store, photo_ids, self.words, SOURCE, self.sequence_level, folder)
+        return {"photos": len(found), "captions": sum(map(len, found.values()))}
+
+    def records_for(self, lesson: Lesson) -> list[Record]:
+        if lesson.captions_of is None:
+            return self.training
+        captions = read_scored_captions(self.folder / lesson.captions_of / FILE, SOURCE)
+        return with_teacher_captions(self.training, captions, self.sequence_level.times)
 
     def learn(self, lesson: Lesson, folder: Path) -> dict[str, object]:
         model = self.new_model(lesson.who)
@@ -321,7 +307,9 @@ class ScenesRecipe:
             load_model(model, self.folder / lesson.begins)
         shared = self.store("shared-regions") if lesson.taught_by else None
         batches = self.batches(lesson, self.store(lesson.regions), shared)
-        schedule = Schedule(lesson.steps, lesson.rate or self.learning_rate)
+        schedule = Schedule(lesson.steps, lesson.rate or self.learning_rate, share_steps=self.share_steps)
+        if lesson.kind == "scst":
+            return train_scst(model, self.training, self.words, self.scst, batches, schedule, folder, self.seed)
         teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by) if lesson.taught_by else None
         return train_lesson(lesson, model, teacher, self.distillation, batches, schedule, folder, self.seed)
 
@@ -334,7 +322,8 @@ class ScenesRecipe:
             )
         caption_steps = lesson.steps * 3 // 5
         mix = TextMix(self.captions, self.questions, caption_steps, lesson.steps - caption_steps)
-        return finetuning_batches(self.training, self.words, mix, self.seed, store, teacher_store)
+        mix = scst_mix(mix) if lesson.kind == "scst" else mix
+        return finetuning_batches(self.records_for(lesson), self.words, mix, self.seed, store, teacher_store)
 
     def new_model(self, who: Who) -> VisionLanguageModel:
         size, regions = (self.student, "student-regions") if who == "student" else (self.teacher, "shared-regions")
@@ -348,7 +337,8 @@ class ScenesRecipe:
         references = tokenize({record.photo_id: record.captions for record in test})
         questions = [question for record in test for question in record.questions]
         facts: dict[str, object] = {}
-        for stage, who, regions in EVALUATED:
+        evaluated = (*EVALUATED, (SCST, "student", "student-regions")) if self.scst_steps else EVALUATED
+        for stage, who, regions in evaluated:
             model, store = load_model(self.new_model(who), self.folder / stage), self.store(regions)
             captions = caption_photos(model, store, photo_ids, self.words)
             answers = answer_questions(model, store, test, self.words)

@@ -1,0 +1,88 @@
+"""Sequence-level distillation: captions that the teacher finds by beam search become targets of the student.
+
+The paper does not have it. Source: Kim and Rush 2016, arXiv:1606.07947, section 3.2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from distillvlm.data.atomic_files import write_text_atomically
+from distillvlm.data.records import Record
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.words import Words
+from distillvlm.evaluation.predictions import BeamSettings, search_captions
+from distillvlm.evaluation.results import ScoredCaption, read_scored_captions, write_scored_captions
+from distillvlm.modeling.vision_language import VisionLanguageModel
+
+FILE = "captions.json"
+
+
+@dataclass(frozen=True)
+class SequenceLevelSettings:
+    """The teacher's captions among a photo's own.
+
+    times: each counts as so many human captions when a batch draws; 0: there are none. captions: of each photo, the
+    best of the beam (Kim and Rush take one).
+    """
+
+    times: int = 0
+    captions: int = 1
+    beam: BeamSettings = field(default_factory=BeamSettings)
+
+
+def write_teacher_captions(
+    teacher: VisionLanguageModel,
+    store: RegionStore,
+    photo_ids: Sequence[str],
+    words: Words,
+    source: str,
+    settings: SequenceLevelSettings,
+    folder: Path,
+) -> dict[str, list[ScoredCaption]]:
+    """Searches captions of the photos of the data set `source`; continues a cut-off run.
+
+    Captions without an end are left out: nothing is learnt from a sentence that breaks off.
+    Writes `captions.json`, COCO caption results with a `score`.
+    """
+    path, found = folder / FILE, folder / "captions.jsonl"
+    if path.exists():
+        return read_scored_captions(path, source)
+    captions = _resume(found)
+    todo = [photo_id for photo_id in photo_ids if photo_id not in captions]
+    with found.open("a", encoding="utf-8") as file:
+        for photo_id, hypotheses in search_captions(teacher, store, todo, words, settings.beam):
+            finished = [ScoredCaption(each.caption, each.score) for each in hypotheses if each.finished]
+            captions[photo_id] = finished[: settings.captions]
+            file.write(json.dumps([photo_id, [asdict(each) for each in captions[photo_id]]]) + "\n")
+    partial = path.with_suffix(".partial")
+    write_scored_captions(partial, {photo_id: captions[photo_id] for photo_id in photo_ids}, source)
+    partial.replace(path)
+    found.unlink()
+    return read_scored_captions(path, source)
+
+
+def with_teacher_captions(
+    records: Sequence[Record], captions: Mapping[str, Sequence[ScoredCaption]], times: int
+) -> list[Record]:
+    """The records with the teacher's captions behind their own, each `times` times: batches draw captions uniformly."""
+    return [
+        replace(
+            record,
+            captions=record.captions + tuple(each.caption for each in captions.get(record.photo_id, ())) * times,
+        )
+        for record in records
+    ]
+
+
+def _resume(path: Path) -> dict[str, list[ScoredCaption]]:
+    """What a cut-off run has found; a last line without its end is taken out of the file."""
+    if not path.exists():
+        return {}
+    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    write_text_atomically(path, whole + "\n" if whole else "")
+    rows = [json.loads(line) for line in whole.splitlines()]
+    return {photo_id: [ScoredCaption(**each) for each in several] for photo_id, several in rows}
