@@ -6,10 +6,11 @@ About three hours on two cores; every stage resumes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,21 +32,83 @@ from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfi
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.bundles import export, parity, provenance
 from distillvlm.recipes.detectors import load_detector, mean_class_probabilities, own_regions, train_detector, with_tags
-from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, load_model, new_model, train_alone
+from distillvlm.recipes.language import (
+    ModelSize,
+    TextMix,
+    finetuning_batches,
+    load_model,
+    new_model,
+    scst_mix,
+    train_alone,
+    train_scst,
+)
 from distillvlm.recipes.pipeline import Stage, settings_of
 from distillvlm.tasks.detection import DetectionBatches
 from distillvlm.tasks.language import LanguageObjective
+from distillvlm.tasks.scst import ScstSettings
 
-# 9 epochs of captions, 11 of questions, 1 of questions without photos. Four in five captions have at most 16 pieces;
-# the longest would widen every batch.
-MIX = TextMix(
-    captions=(32, 5),
-    questions=(32, 6),
-    unseen=192,
-    caption_steps=2000,
-    question_steps=900,
-    unseen_steps=400,
-    max_caption_tokens=16,
+Who = Literal["student", "blind"]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One of the student's trainings, which follow one another; the blind model has the same without the captions.
+
+    rewarded: captions are not read but drawn, and rewarded by CIDEr-D.
+    """
+
+    name: str
+    about: str
+    mix: TextMix
+    learning_rate: float
+    rewarded: bool = False
+
+
+LESSONS = (
+    # 9 epochs of captions, 11 of questions on photos. Four in five captions have at most 16 pieces; the longest would
+    # widen every batch.
+    Lesson(
+        "basics",
+        "mostly captions",
+        TextMix(
+            captions=(32, 5),
+            questions=(32, 6),
+            unseen=192,
+            caption_steps=2000,
+            question_steps=900,
+            unseen_steps=400,
+            max_caption_tokens=16,
+        ),
+        8e-4,
+    ),
+    # 7 epochs of people's questions without photos: after one, the blind model was worse than counted n-grams.
+    Lesson(
+        "questions",
+        "mostly questions without photos",
+        TextMix(
+            captions=(32, 5),
+            questions=(32, 6),
+            unseen=192,
+            caption_steps=400,
+            question_steps=500,
+            unseen_steps=2000,
+        ),
+        4e-4,
+    ),
+    Lesson(
+        "reward",
+        "captions that it draws, by CIDEr-D",
+        TextMix(
+            captions=(32, 5),
+            questions=(32, 6),
+            unseen=192,
+            caption_steps=400,
+            question_steps=100,
+            unseen_steps=200,
+        ),
+        1e-4,
+        rewarded=True,
+    ),
 )
 SIZE = ModelSize(hidden_size=256, num_layers=4, num_heads=8, intermediate_size=1024)
 
@@ -89,25 +152,22 @@ class PhotosSmall:
     min_count: int = 5  # pieces seen less often are spelt out
     min_answers: int = 4  # questions that an answer must serve, the text-only ones included
     views: int = 2  # the photo and its mirror image
-    mix: TextMix = MIX
     size: ModelSize = SIZE
-    learning_rate: float = 8e-4
+    lessons: tuple[Lesson, ...] = LESSONS
     detector_batch: int = 16
     detector_steps: int = 2200
     detector_rate: float = 3e-3
 
     def stages(self) -> list[Stage]:
-        steps = self.mix.caption_steps + self.mix.question_steps + self.mix.unseen_steps
         detector = f"trains pyramid and heads, {self.detector_steps} steps (25 min)"
-        learnt = ("mix", "size", "learning_rate")
         return [
             self._stage("words", "reads the annotations (2 min)", self.make_words, "seed", "min_count", "min_answers"),
             self._training(
                 "detector", detector, self.make_detector, "detector_batch", "detector_steps", "detector_rate"
             ),
             self._stage("regions", f"regions of every photo, {self.views} views (16 min)", self.make_regions, "views"),
-            self._training("student", f"captions and questions, {steps} steps (75 min)", self.make_student, *learnt),
-            self._training("blind", "the same without photos, for comparison (10 min)", self.make_blind, *learnt),
+            *self._lessons("student", "{} (150 min in all)"),
+            *self._lessons("blind", "{}, without photos and captions, for comparison (40 min in all)"),
             self._stage("evaluation", "validation figures of the PyTorch model (5 min)", self.evaluate),
             self._stage("bundle", f"writes {self.bundle}", self.make_bundle),
             self._stage("parity", "bundle against PyTorch on 100 validation photos (2 min)", self.check_bundle),
@@ -118,6 +178,15 @@ class PhotosSmall:
 
     def _training(self, name: str, about: str, run: Callable[[Path], dict[str, object]], *fields: str) -> Stage:
         return Stage(name, about, run, settings_of(self, *fields), parallel=True)
+
+    def _lessons(self, who: Who, about: str) -> Iterator[Stage]:
+        before = None
+        for lesson in self.lessons:
+            stage = f"{who}-{lesson.name}"
+            learn = partial(self._learn, lesson, before, who == "blind")
+            settings = {"size": self.size, "lesson": lesson}
+            yield Stage(stage, about.format(lesson.about), learn, settings, parallel=True)
+            before = stage
 
     # -- data -----------------------------------------------------------------------------------------------------
     @cached_property
@@ -218,25 +287,31 @@ class PhotosSmall:
     def new_model(self) -> VisionLanguageModel:
         return new_model(self.size, self.words, self.detector.feature_size, self.seed)
 
-    def _train(self, folder: Path, mix: TextMix, blind: bool) -> dict[str, object]:
+    def _learn(self, lesson: Lesson, before: str | None, blind: bool, folder: Path) -> dict[str, object]:
+        """The blind model has the same size and the same questions, with photos and tags hidden."""
+        model = self.new_model() if before is None else self._trained(before)
+        mix = replace(lesson.mix, caption_steps=0) if blind else lesson.mix
+        if lesson.rewarded:
+            mix = scst_mix(mix)
         unseen = self.text_questions
         batches = finetuning_batches(self.training, self.words, mix, self.seed, self.store, unseen=unseen)
-        schedule = Schedule(len(batches), self.learning_rate, ema_decay=0.998)
+        schedule = Schedule(len(batches), lesson.learning_rate, ema_decay=0.998)
+        if lesson.rewarded and not blind:
+            return train_scst(model, self.training, self.words, ScstSettings(), batches, schedule, folder, self.seed)
         objective = LanguageObjective(label_smoothing=0.1)
-        return train_alone(self.new_model(), objective, batches, schedule, folder, self.seed, blind)
+        return train_alone(model, objective, batches, schedule, folder, self.seed, blind)
 
-    def make_student(self, folder: Path) -> dict[str, object]:
-        return self._train(folder, self.mix, blind=False)
+    def _trained(self, stage: str) -> VisionLanguageModel:
+        return load_model(self.new_model(), self.folder / stage)
 
-    def make_blind(self, folder: Path) -> dict[str, object]:
-        """The same size on the same questions, the text-only ones included; photos and tags hidden."""
-        return self._train(folder, replace(self.mix, caption_steps=0), blind=True)
+    def finished(self, who: Who) -> VisionLanguageModel:
+        return self._trained(f"{who}-{self.lessons[-1].name}")
 
     def evaluate(self, folder: Path) -> dict[str, object]:
         """Validation figures of the PyTorch model; the bundle's own are measured through the server."""
         validation = of_split(self.records, "val")
         photo_ids = [record.photo_id for record in captioned(validation)]
-        blind = answer_questions(load_model(self.new_model(), self.folder / "blind"), None, validation, self.words)
+        blind = answer_questions(self.finished("blind"), None, validation, self.words)
         for source, answers in blind.items():
             write_vqa_results(folder / f"blind-{source}.json", answers)
         report = evaluate(
@@ -267,4 +342,4 @@ class PhotosSmall:
 
     @property
     def student(self) -> VisionLanguageModel:
-        return load_model(self.new_model(), self.folder / "student")
+        return self.finished("student")

@@ -74,7 +74,7 @@ class CaptionReward:
 class ScstTask(Task):
     """Raises the probability of sampled captions that beat the baseline, and lowers that of the others.
 
-    The network stays in eval mode: without dropout the samples come from the very distribution whose log-probabilities
+    Captions are drawn and run without dropout: so the samples come from the very distribution whose log-probabilities
     are learnt. They are drawn by the cached decoder, and run once more with gradient, in the dense layout.
     Batches of captions should hold all human captions of their photos. Questions among the batches are learnt as in
     fine-tuning, so that a model with both tasks does not forget how to answer.
@@ -92,14 +92,10 @@ class ScstTask(Task):
         self.loss_weights = {}
         self._measured: dict[str, float] = {}
 
-    def train(self, mode: bool = True) -> ScstTask:
-        super().train(mode)
-        self.model.eval()
-        return self
-
     def forward(self, batch: TextBatch) -> dict[str, Tensor]:
         batch = batch.to(self.model.word_bias.device)
         self._measured = {}
+        self.model.train(self.training and batch.kind == "questions")
         if batch.kind == "questions":
             return self.objective.losses(self.model, self.objective.run(self.model, batch.regions, batch), batch)
         if batch.regions is None:

@@ -85,21 +85,28 @@ def test_the_better_of_two_samples_gains_on_the_other() -> None:
     assert change[1] > change[0]
 
 
-def test_samples_are_drawn_and_learnt_without_dropout() -> None:
-    task = ScstTask(tiny_model(dropout=0.5), REWARD, ScstSettings()).train()
-    assert task.training
-    assert not any(module.training for module in task.model.modules())
-
-
-def test_questions_are_learnt_as_before() -> None:
-    task = ScstTask(tiny_model(), REWARD, ScstSettings()).train()
-    questions = replace(
+def questions() -> TextBatch:
+    return replace(
         caption_batch(torch.zeros(1, 1, 1, dtype=torch.long)),
         kind="questions",
         tokens=torch.tensor([[[2, 7, 3]]]),
         targets=torch.tensor([[[0.0, 1.0, 0.0, 0.3, 0.0]]]),
     )
-    assert set(task(questions)) == {"answer"}
+
+
+def test_captions_are_drawn_and_learnt_without_dropout_and_questions_with_it() -> None:
+    task = ScstTask(tiny_model(dropout=0.5), REWARD, ScstSettings()).train()
+    captions = caption_batch(torch.tensor([[ids("a dog runs")]]))
+    for batch, drops in ((captions, False), (questions(), True), (captions, False)):
+        task(batch)
+        assert any(module.training for module in task.model.modules()) == drops
+    task.eval()(questions())
+    assert not task.model.training
+
+
+def test_questions_are_learnt_as_before() -> None:
+    task = ScstTask(tiny_model(), REWARD, ScstSettings()).train()
+    assert set(task(questions())) == {"answer"}
     assert task.measurements() == {}
 
 
