@@ -24,7 +24,8 @@ from distillvlm.tasks.objective import before_last_layer
 END = "[SEP]"
 """Counts as a word of the reward: without it, captions learn to break off ("a dog in a")."""
 
-_WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*|'[a-z]+")  # as the PTB tokenizer has them: "t-shirt", but "dog" and "'s"
+# Words as the PTB tokenizer has them ("t-shirt", but "dog" and "'s"), and punctuation.
+_WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*|'[a-z]+|[^\w\s]")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,11 @@ class ScstSettings:
 
 class CaptionReward:
     """CIDEr-D (0-10) of token ids against a photo's human captions, by words and not by pieces of words, as it is
-    measured; document frequencies are those of `captions` (one entry a photo)."""
+    measured; document frequencies are those of `captions` (one entry a photo).
+
+    Punctuation counts here, which the measured figure leaves out: as long as it was free, captions learnt to pile it up
+    ("running in the grass.....").
+    """
 
     def __init__(self, tokenizer: Tokenizer, captions: Iterable[Sequence[str]]) -> None:
         self.tokenizer = tokenizer
@@ -51,7 +56,7 @@ class CaptionReward:
         )
 
     def words(self, tokens: Iterable[int]) -> list[str]:
-        """What a caption's tokens say, up to and with [SEP], without punctuation."""
+        """What a caption's tokens say, up to and with [SEP]."""
         row = list(tokens)
         ended = self.tokenizer.sep_id in row
         said = row[: row.index(self.tokenizer.sep_id)] if ended else row

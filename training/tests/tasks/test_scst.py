@@ -110,10 +110,20 @@ def test_questions_are_learnt_as_before() -> None:
     assert task.measurements() == {}
 
 
-def test_words_of_the_reward_are_whole_without_punctuation_and_with_the_end() -> None:
-    assert REWARD.words(ids("the red dog's t-shirt.")) == ["the", "red", "dog", "'s", "t-shirt", "[SEP]"]
+def test_words_of_the_reward_are_whole_with_punctuation_and_the_end() -> None:
+    assert REWARD.words(ids("the red dog's t-shirt.")) == ["the", "red", "dog", "'s", "t-shirt", ".", "[SEP]"]
     assert REWARD.words([*ids("a cat"), 0, 0]) == ["a", "cat", "[SEP]"]
     assert REWARD.words(TOKENIZER.encode("the dog runsing over")) == ["the", "dog", "runsing", "over"]  # cut off
+
+
+def test_piled_up_punctuation_costs_reward() -> None:
+    reference = torch.tensor([[ids("a dog runs.")]])
+    ended, piled = (
+        float(REWARD(torch.tensor([[ids(text)]]), reference, torch.tensor([[True]])))
+        for text in ("a dog runs.", "a dog runs...")
+    )
+    assert ended == pytest.approx(10.0)
+    assert piled < 8
 
 
 def test_only_references_that_count_are_compared_with() -> None:
