@@ -20,6 +20,8 @@ const HOME_OF_PACKAGE = {
   express: 'http',
   multer: 'http',
   helmet: 'http',
+  cors: 'http',
+  '@opentelemetry/api': 'http',
   'express-rate-limit': 'http',
   'swagger-ui-express': 'http',
   sharp: 'image',

@@ -1,16 +1,20 @@
 import path from 'node:path';
 import { PROJECT_ROOT, type Settings } from './config';
+import { createAdminApp } from './http/admin-app';
+import { ApiKeys } from './http/api-keys';
 import { SLOWEST_PACE } from './http/body-pace';
 import { createApp } from './http/express-app';
-import { modelId } from './http/model';
+import { Metrics } from './http/metrics';
 import { ApiDocument } from './http/openapi';
 import { HttpServer } from './http/server';
+import { Tracing } from './http/tracing';
 import { Admission } from './inference/admission';
 import { createInferenceService } from './inference/create-service';
+import { Devices } from './inference/devices';
 import { DrainRate } from './inference/drain-rate';
+import { ReloadableService } from './inference/reloadable-service';
 import type { Logger } from './logger';
-import { Bundle } from './onnx/bundle';
-import { readModelFacts } from './vision-language/facts';
+import { modelId, type ServedModels } from './vision-language/facts';
 
 /** All that ending may take: what a container's supervisor allows, less a margin, before it kills. */
 const CLOSE_MS = 20_000;
@@ -19,24 +23,94 @@ const CLOSE_INFERENCE_MS = 1_500;
 
 /** A server that answers; requests that come before inference is ready wait for it. */
 export interface RunningApp {
-  readonly model: string;
+  readonly models: readonly string[];
   readonly port: number;
-  /** Resolves when inference is ready; rejects when the bundle cannot be served. */
+  /** Absent where there is none. */
+  readonly adminPort: number | undefined;
+  /** Resolves when inference is ready; rejects when the bundles cannot be served or the device is not there. */
   readonly ready: Promise<void>;
+  /** Reads bundles and keys again; where they are not right, those that there are stay. */
+  reload(): Promise<ServedModels>;
   /** Refuses new work, finishes what is in flight (20 s at most) and ends the inference processes. */
   close(): Promise<void>;
 }
 
 /**
- * Verifies the bundle, starts inference and listens.
- * @throws BundleError when a file of the bundle is missing or changed, or the system's error when it cannot listen
+ * Verifies the bundles, starts inference and listens.
+ * @throws BundleError when a file of a bundle is missing or changed, SettingsError when the keys cannot be read, or the
+ *   system's error when it cannot listen
  */
 export async function startApp(settings: Settings, logger: Logger): Promise<RunningApp> {
-  // Every inference process verifies the bundle too; here a bad one is refused before anybody is answered.
-  await Bundle.open(settings.modelDir);
-  const model = await readModelFacts(settings.modelDir);
-  const service = createInferenceService({
-    bundle: settings.modelDir,
+  const keys = await readKeys(settings.apiKeysFile);
+  const adminKeys = await readKeys(settings.adminKeysFile);
+  const folders = [settings.modelDir, ...settings.moreModelDirs];
+  const service = await ReloadableService.open(folders, (models) => startInference(models, settings, logger));
+  const limits = {
+    units: settings.maxQueue,
+    bytes: settings.maxQueueMegabytes * 1e6,
+    unitsInWork: settings.maxBatch * settings.inferenceProcesses,
+  };
+  const admission = new Admission(limits, DrainRate.of(service.events));
+  const metrics = new Metrics(service, admission);
+  const { otlpEndpoint: endpoint, otlpHeaders: headers } = settings;
+  const tracing = endpoint === '' ? new Tracing() : Tracing.exporting({ endpoint, headers });
+  const closing = new AbortController();
+  const app = createApp({
+    ...settings,
+    service,
+    admission,
+    models: () => service.models,
+    devices: Devices.of(service.events),
+    document: new ApiDocument(path.join(PROJECT_ROOT, 'openapi.yaml')),
+    logger,
+    metrics,
+    openMetrics: settings.metrics === 'open',
+    tracing,
+    keys,
+    sharesPhotos: settings.cacheMegabytes > 0,
+    slowestPace: SLOWEST_PACE,
+    closing: closing.signal,
+  });
+  const reload = async (): Promise<ServedModels> => {
+    await Promise.all([keys?.reload(), adminKeys?.reload()]);
+    const models = await service.reload();
+    logger.info({ event: 'reloaded', models: models.map(modelId) });
+    return models;
+  };
+  const servers: HttpServer[] = [];
+  try {
+    servers.push(await HttpServer.listen(app, settings.host, settings.port));
+    if (adminKeys !== undefined && settings.adminPort > 0) {
+      const admin = createAdminApp({ keys: adminKeys, reload, metrics, tracing, logger });
+      servers.push(await HttpServer.listen(admin, settings.adminHost, settings.adminPort));
+    }
+  } catch (error) {
+    await Promise.all(servers.map((server) => server.close(0)));
+    await service.close(0);
+    throw error;
+  }
+  return {
+    models: service.models.map(modelId),
+    port: servers[0]?.port ?? 0,
+    adminPort: servers[1]?.port,
+    ready: service.ready(),
+    reload,
+    close: async () => {
+      logger.info({ event: 'closing' });
+      closing.abort();
+      await Promise.all(servers.map((server) => server.close(CLOSE_MS - CLOSE_INFERENCE_MS)));
+      await service.close(CLOSE_INFERENCE_MS);
+      await tracing.close().catch((error: unknown) => {
+        logger.warn({ event: 'traces_not_exported', err: error });
+      });
+    },
+  };
+}
+
+function startInference(models: ServedModels, settings: Settings, logger: Logger) {
+  return createInferenceService({
+    bundle: models,
+    device: settings.device,
     processes: settings.inferenceProcesses,
     threads: settings.intraOpThreads,
     maxBatch: settings.maxBatch,
@@ -46,42 +120,8 @@ export async function startApp(settings: Settings, logger: Logger): Promise<Runn
     maxPixelsInDecoding: settings.decodeMegapixels * 1e6,
     logger,
   });
-  const limits = {
-    units: settings.maxQueue,
-    bytes: settings.maxQueueMegabytes * 1e6,
-    unitsInWork: settings.maxBatch * settings.inferenceProcesses,
-  };
-  const closing = new AbortController();
-  const app = createApp({
-    service,
-    admission: new Admission(limits, DrainRate.of(service.events)),
-    models: [model],
-    document: new ApiDocument(path.join(PROJECT_ROOT, 'openapi.yaml')),
-    logger,
-    sharesPhotos: settings.cacheMegabytes > 0,
-    requestTimeoutMs: settings.requestTimeoutMs,
-    slowestPace: SLOWEST_PACE,
-    rateLimit: settings.rateLimit,
-    trustedProxies: settings.trustedProxies,
-    validateResponses: settings.validateResponses,
-    closing: closing.signal,
-  });
-  let server: HttpServer;
-  try {
-    server = await HttpServer.listen(app, settings.host, settings.port);
-  } catch (error) {
-    await service.close(0);
-    throw error;
-  }
-  return {
-    model: modelId(model),
-    port: server.port,
-    ready: service.ready(),
-    close: async () => {
-      logger.info({ event: 'closing' });
-      closing.abort();
-      await server.close(CLOSE_MS - CLOSE_INFERENCE_MS);
-      await service.close(CLOSE_INFERENCE_MS);
-    },
-  };
+}
+
+async function readKeys(file: string): Promise<ApiKeys | undefined> {
+  return file === '' ? undefined : ApiKeys.read(file);
 }

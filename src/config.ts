@@ -1,19 +1,14 @@
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
+import { boolean, integer, list, matching, oneOf, secret, type Setting, SettingsError, text } from './setting-kinds';
+import { fromEnvironment, fromFile, fromFlags, type Source } from './setting-sources';
 
-/** Settings that the environment cannot mean; the message says which variable, what it holds and what it may hold. */
-export class SettingsError extends Error {
-  override readonly name = 'SettingsError';
-}
-
-interface Setting<T> {
-  readonly variable: string;
-  readonly fallback: T;
-  readonly parse: (text: string) => T | undefined;
-  readonly expected: string;
-}
+export { SettingsError };
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+
+/** May name a file with settings too. */
+const CONFIG_FILE = 'CONFIG_FILE';
 
 /** Every setting with the variable that holds it; README.md lists them, and a test holds the two together. */
 export const SETTINGS = {
@@ -23,6 +18,10 @@ export const SETTINGS = {
   port: integer('PORT', 3000, 0, 65_535),
   /** Folder of the bundle that is served; a relative one is taken from the project's root. */
   modelDir: text('MODEL_DIR', 'models/photos'),
+  /** Folders of bundles for requests that name them. */
+  moreModelDirs: list('MORE_MODEL_DIRS'),
+  /** What runs the graphs; `auto` is the first GPU for each process where CUDA is there, and otherwise the CPU. */
+  device: matching('DEVICE', 'auto', /^(auto|cpu|cuda(:\d{1,2})?|webgpu)$/, 'auto, cpu, cuda, cuda:<number> or webgpu'),
   /** One holds the bundle in memory once and gives a single photo every core; more trade memory for throughput. */
   inferenceProcesses: integer('INFERENCE_PROCESSES', 1, 1, 64),
   /** Threads of one graph run; 0 shares the cores among the processes. */
@@ -47,6 +46,20 @@ export const SETTINGS = {
   rateLimit: integer('RATE_LIMIT', 0, 0, 1_000_000),
   /** None: then nobody can pretend to be another client by a header. */
   trustedProxies: integer('TRUSTED_PROXIES', 0, 0, 10),
+  /** Who may ask, a name and the SHA-256 of a key in each line; without it everybody may. */
+  apiKeysFile: text('API_KEYS_FILE', ''),
+  /** None: pages of other origins may not read what the server answers. */
+  corsOrigins: list('CORS_ORIGINS'),
+  /** 0 is none; for reloading and, where so set, metrics. */
+  adminPort: integer('ADMIN_PORT', 0, 0, 65_535),
+  adminHost: text('ADMIN_HOST', '127.0.0.1'),
+  /** As API_KEYS_FILE; the admin port opens with keys only. */
+  adminKeysFile: text('ADMIN_KEYS_FILE', ''),
+  metrics: oneOf('METRICS', 'open', ['open', 'admin']),
+  /** Where traces go, such as http://localhost:4318; none without it. */
+  otlpEndpoint: text('OTEL_EXPORTER_OTLP_ENDPOINT', ''),
+  /** `name=value`, separated by commas: such as what the collector wants for authorization. */
+  otlpHeaders: secret('OTEL_EXPORTER_OTLP_HEADERS'),
   logLevel: oneOf('LOG_LEVEL', 'info', LOG_LEVELS),
   /** Holds each response against openapi.yaml before it is sent: for development and tests, since it costs time. */
   validateResponses: boolean('VALIDATE_RESPONSES', false),
@@ -58,65 +71,62 @@ export type Settings = { readonly [Key in keyof typeof SETTINGS]: (typeof SETTIN
 export const PROJECT_ROOT = path.join(__dirname, '..');
 
 /**
- * Reads every setting once; unset and empty variables mean the default.
+ * Reads every setting once: a flag goes before the environment, that before the file that CONFIG_FILE or --config-file
+ * names, and that before the default.
  * @throws SettingsError for the first value that is not allowed.
  */
-export function readSettings(environment: NodeJS.ProcessEnv = process.env): Settings {
-  const values = Object.entries<Setting<unknown>>(SETTINGS).map(([key, setting]) => [key, read(setting, environment)]);
+export function readSettings(environment: NodeJS.ProcessEnv = process.env, flags: readonly string[] = []): Settings {
+  const variables = Object.values<Setting<unknown>>(SETTINGS).map(({ variable }) => variable);
+  const sources = [fromFlags(flags, [...variables, CONFIG_FILE]), fromEnvironment(environment)];
+  const file = find(CONFIG_FILE, sources)?.text;
+  if (file !== undefined) {
+    sources.push(fromFile(file, variables));
+  }
+  const values = Object.entries<Setting<unknown>>(SETTINGS).map(([key, setting]) => [key, read(setting, sources)]);
   const settings = Object.fromEntries(values) as Settings;
+  if (settings.adminPort > 0 && settings.adminKeysFile === '') {
+    throw new SettingsError('ADMIN_PORT needs ADMIN_KEYS_FILE: nobody could use it without a key.');
+  }
+  if (settings.metrics === 'admin' && settings.adminPort === 0) {
+    throw new SettingsError('METRICS is "admin", for which ADMIN_PORT must be set.');
+  }
   return Object.freeze({
     ...settings,
-    modelDir: path.resolve(PROJECT_ROOT, settings.modelDir),
+    modelDir: fromRoot(settings.modelDir),
+    moreModelDirs: settings.moreModelDirs.map(fromRoot),
     intraOpThreads: settings.intraOpThreads || sharedCores(settings.inferenceProcesses),
   });
+}
+
+/** Every setting by its variable's name, for whoever starts the server; of secrets only whether they are set. */
+export function showSettings(settings: Settings): Record<string, unknown> {
+  const shown = Object.entries<Setting<unknown>>(SETTINGS).map(([key, { variable, secret: isSecret }]) => {
+    const value = settings[key as keyof Settings];
+    return [variable, isSecret && value ? '***' : value];
+  });
+  return Object.fromEntries(shown) as Record<string, unknown>;
+}
+
+function fromRoot(folder: string): string {
+  return path.resolve(PROJECT_ROOT, folder);
 }
 
 function sharedCores(processes: number): number {
   return Math.max(1, Math.floor(availableParallelism() / processes));
 }
 
-function read<T>({ variable, fallback, parse, expected }: Setting<T>, environment: NodeJS.ProcessEnv): T {
-  const given = environment[variable]?.trim();
-  if (!given) {
+function read<T>({ variable, fallback, parse, expected, secret: isSecret }: Setting<T>, sources: readonly Source[]): T {
+  const given = find(variable, sources);
+  if (given === undefined) {
     return fallback;
   }
-  const value = parse(given);
+  const value = parse(given.text);
   if (value === undefined) {
-    throw new SettingsError(`${variable} is "${given}", and must be ${expected}.`);
+    throw new SettingsError(`${given.name} is "${isSecret ? '***' : given.text}", and must be ${expected}.`);
   }
   return value;
 }
 
-function text(variable: string, fallback: string): Setting<string> {
-  return { variable, fallback, parse: (given) => given, expected: 'a text' };
-}
-
-function integer(variable: string, fallback: number, least: number, most: number): Setting<number> {
-  return {
-    variable,
-    fallback,
-    parse: (given) => {
-      const value = Number(given);
-      return /^\d+$/.test(given) && value >= least && value <= most ? value : undefined;
-    },
-    expected: `a whole number from ${least} to ${most}`,
-  };
-}
-
-function boolean(variable: string, fallback: boolean): Setting<boolean> {
-  return {
-    variable,
-    fallback,
-    parse: (given) => (given === 'true' ? true : given === 'false' ? false : undefined),
-    expected: 'true or false',
-  };
-}
-
-function oneOf<const T extends string>(variable: string, fallback: T, values: readonly T[]): Setting<T> {
-  return {
-    variable,
-    fallback,
-    parse: (given) => values.find((value) => value === given),
-    expected: `one of ${values.join(', ')}`,
-  };
+function find(variable: string, sources: readonly Source[]) {
+  return sources.reduce<ReturnType<Source>>((found, source) => found ?? source(variable), undefined);
 }

@@ -1,17 +1,25 @@
 import { startApp } from './app';
-import { readSettings, SettingsError } from './config';
-import { createLogger } from './logger';
+import { readSettings, type Settings, SettingsError, showSettings } from './config';
+import { createLogger, type Logger } from './logger';
 import { BundleError } from './onnx/manifest';
 
 async function main(): Promise<void> {
   // Heard from the first moment on, so that a server which is still loading ends as well as one that answers.
   const stopped = firstSignal('SIGTERM', 'SIGINT');
-  const settings = readSettings();
+  const settings = readSettings(undefined, process.argv.slice(2));
   const logger = createLogger(settings.logLevel);
+  logger.info({ event: 'settings', ...showSettings(settings) });
+  warnIfOpen(settings, logger);
   const app = await startApp(settings, logger);
+  process.on('SIGHUP', () => {
+    app.reload().catch((error: unknown) => {
+      logger.error({ event: 'reload_failed', err: error });
+    });
+  });
   const { host } = settings;
-  logger.info({ event: 'listening', model: app.model, host, port: app.port, pid: process.pid });
-  say(`${app.model} listens on http://${host}:${app.port} (HOST ${host}, PORT ${app.port}).`);
+  const { models, port, adminPort } = app;
+  logger.info({ event: 'listening', models, host, port, adminPort, pid: process.pid });
+  say(`${models.join(', ')} listens on http://${host}:${app.port} (HOST ${host}, PORT ${app.port}).`);
   const ready = app.ready.then(() => {
     logger.info({ event: 'ready' });
     say(`Ready. Try: curl -F image=@photo.jpg http://localhost:${app.port}/caption`);
@@ -22,6 +30,15 @@ async function main(): Promise<void> {
     await Promise.race([ready, stopped]);
   } finally {
     await app.close();
+  }
+}
+
+/** Beyond this host, whoever finds the server may use it. */
+function warnIfOpen({ host, apiKeysFile }: Settings, logger: Logger): void {
+  const isLocal = host === 'localhost' || host === '::1' || host.startsWith('127.');
+  if (!isLocal && apiKeysFile === '') {
+    logger.warn({ event: 'open_to_all', host });
+    say(`Anybody who reaches ${host} may use this server: set API_KEYS_FILE, or HOST to 127.0.0.1.`);
   }
 }
 
@@ -47,7 +64,7 @@ function explain(error: unknown): string {
     return error.message;
   }
   if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
-    return 'Another program listens there already; set PORT to another number.';
+    return 'Another program listens there already; set PORT (or ADMIN_PORT) to another number.';
   }
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
-import { readSettings, SETTINGS } from '../src/config';
+import { readSettings, SETTINGS, showSettings } from '../src/config';
 
 test('nothing set: the defaults, and the cores shared among the processes', () => {
   expect(readSettings({})).toMatchObject({ host: '0.0.0.0', port: 3000, intraOpThreads: availableParallelism() });
@@ -39,6 +39,47 @@ test.each([
   expect(() => readSettings(environment)).toThrow(sentence);
 });
 
+function settingsFile(text: string): string {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'settings-')), 'settings.yaml');
+  writeFileSync(file, text);
+  return file;
+}
+
+test('a flag goes before the environment, that before the file, and that before the default', () => {
+  const file = settingsFile('port: 1\nmax_queue: 1001\nrate_limit: 5\ncors_origins: [https://a.org, https://b.org]');
+  const environment = { CONFIG_FILE: file, PORT: '2', MAX_QUEUE: '1002' };
+  expect(readSettings(environment, ['--port=3'])).toMatchObject({
+    port: 3,
+    maxQueue: 1002,
+    rateLimit: 5,
+    corsOrigins: ['https://a.org', 'https://b.org'],
+    maxBatch: 8,
+  });
+  expect(readSettings({ CONFIG_FILE: '/no/such' }, ['--config-file', file]).port).toBe(1);
+});
+
+test.each([
+  [['--prot', '1'], {}, 'There is no setting for the flag --prot; the nearest is --port.'],
+  [['8080'], {}, 'There is no setting for the flag 8080'],
+  [['--port'], {}, '--port is given without a value.'],
+  [['--port', 'x'], {}, '--port is "x", and must be a whole number'],
+  [[], { CONFIG_FILE: '/no/such' }, 'The settings in /no/such cannot be read'],
+  [[], { CONFIG_FILE: settingsFile('prot: 1') }, /"prot" in .*; the nearest is port\./],
+  [[], { CONFIG_FILE: settingsFile('- port') }, 'must hold settings by name'],
+  [[], { DEVICE: 'gpu' }, 'must be auto, cpu, cuda, cuda:<number> or webgpu'],
+  [[], { ADMIN_PORT: '9000' }, 'ADMIN_PORT needs ADMIN_KEYS_FILE'],
+  [[], { METRICS: 'admin' }, 'for which ADMIN_PORT must be set'],
+])('%o with %o is refused', (flags, environment, sentence) => {
+  expect(() => readSettings(environment, flags)).toThrow(sentence);
+});
+
+test('settings are shown by name, of a secret only that it is set', () => {
+  const shown = showSettings(readSettings({ OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer abc', PORT: '80' }));
+  expect(shown).toMatchObject({ PORT: 80, OTEL_EXPORTER_OTLP_HEADERS: '***', API_KEYS_FILE: '' });
+  expect(Object.keys(shown)).toHaveLength(Object.keys(SETTINGS).length);
+  expect(showSettings(readSettings({}))).toMatchObject({ OTEL_EXPORTER_OTLP_HEADERS: '' });
+});
+
 test('settings cannot be changed once they are read', () => {
   expect(Object.isFrozen(readSettings({}))).toBe(true);
 });
@@ -51,7 +92,7 @@ test('the README lists every setting with its default', () => {
   ]);
   expect(listed.toSorted()).toEqual(
     Object.values(SETTINGS)
-      .map(({ variable, fallback }) => [variable, String(fallback)])
+      .map(({ variable, fallback }) => [variable, String(fallback) || 'none'])
       .toSorted(),
   );
 });

@@ -4,7 +4,7 @@ import type { Request, Response } from 'express';
 const DISCARD_MS = 2_000;
 /** As much as the largest body that is accepted: its sender is to learn what to mend. */
 const DISCARD_BYTES = 64_000_000;
-/** A photo of the largest size, with room around it: turning away what is too much must itself stay cheap. */
+/** A photo of the largest size, with room around it: turning away what is too much, or unknown, must itself stay cheap. */
 const DISCARD_BYTES_UNDER_LOAD = 25_000_000;
 
 /**
@@ -24,7 +24,7 @@ export async function discardBody(request: Request, response: Response, status: 
 }
 
 function limitOf(status: number): number {
-  return status === 503 || status === 429 ? DISCARD_BYTES_UNDER_LOAD : DISCARD_BYTES;
+  return [401, 429, 503].includes(status) ? DISCARD_BYTES_UNDER_LOAD : DISCARD_BYTES;
 }
 
 /** A client that sent `Expect: 100-continue` and has been told nothing yet has not sent its body. */

@@ -1,18 +1,31 @@
+import cors from 'cors';
 import express, { type Express } from 'express';
 import helmet from 'helmet';
 import swaggerUi from 'swagger-ui-express';
+import type { Devices } from '../inference/devices';
 import type { Logger } from '../logger';
-import { live, ready } from './health';
+import { type ApiKeys, requireKey } from './api-keys';
+import { kserveLive, kserveModelReady, kserveReady, live, ready } from './health';
 import { CAPTION, type InferenceContext, inferenceRoute, VQA } from './inference-route';
-import { Metrics } from './metrics';
+import type { Metrics } from './metrics';
 import { describeModel } from './model';
 import { observation } from './observation';
 import { methodNotAllowed, notFound, problemHandler } from './problem';
 import { limitRate } from './rate-limit';
 import { requestContext } from './request-context';
 import { responseCheck } from './response-check';
+import type { Tracing } from './tracing';
 
 export type AppOptions = InferenceContext & {
+  readonly devices: Devices;
+  /** Whose keys are accepted; without it everybody may ask. */
+  readonly keys: ApiKeys | undefined;
+  readonly metrics: Metrics;
+  /** Whether `GET /metrics` is among the routes here. */
+  readonly openMetrics: boolean;
+  readonly tracing: Tracing;
+  /** Origins whose pages may read the answers. */
+  readonly corsOrigins: readonly string[];
   /** Requests for inference that a client address may make in a minute; 0 sets no limit. */
   readonly rateLimit: number;
   /** Reverse proxies in front, whose X-Forwarded-For is believed. */
@@ -23,12 +36,11 @@ export type AppOptions = InferenceContext & {
 
 /** The whole HTTP side over an inference service. */
 export function createApp(options: AppOptions): Express {
-  const { service, admission, models, document, logger, closing } = options;
-  const metrics = new Metrics(service, admission);
+  const { service, models, document, metrics, logger, closing } = options;
   const app = express();
   app.disable('x-powered-by').disable('etag').set('trust proxy', options.trustedProxies);
 
-  app.use(requestContext, observation(metrics, logger));
+  app.use(requestContext, observation(metrics, options.tracing, logger));
   app.use(
     helmet({
       // The server itself speaks plain HTTP: these two would make browsers load the page's files by HTTPS.
@@ -36,11 +48,16 @@ export function createApp(options: AppOptions): Express {
       strictTransportSecurity: false,
     }),
   );
+  if (options.corsOrigins.length > 0) {
+    const exposedHeaders = ['Retry-After', 'X-Cache', 'X-Request-Id'];
+    app.use(cors({ origin: [...options.corsOrigins], methods: ['GET', 'POST'], exposedHeaders, maxAge: 600 }));
+  }
   if (options.validateResponses) {
     app.use(responseCheck(document));
   }
 
-  const limited = limitRate(options.rateLimit);
+  const keyed = requireKey(options.keys);
+  const limited = [...keyed, ...limitRate(options.rateLimit)];
   app.route('/caption').post(limited, inferenceRoute(options, CAPTION)).all(methodNotAllowed('POST'));
   app.route('/vqa').post(limited, inferenceRoute(options, VQA)).all(methodNotAllowed('POST'));
 
@@ -50,10 +67,18 @@ export function createApp(options: AppOptions): Express {
       .get(...handlers)
       .all(methodNotAllowed('GET'));
   };
-  get('/models', (_request, response) => void response.json({ models: models.map(describeModel) }));
+  get('/models', ...keyed, (_request, response) => {
+    response.json({ models: models().map((model) => describeModel(model, options.devices)) });
+  });
   get('/health/live', live);
   get('/health/ready', ready(service, closing));
-  get('/metrics', metrics.handler);
+  get('/v2/health/live', kserveLive);
+  get('/v2/health/ready', kserveReady(service, closing));
+  get('/v2/models/:name/ready', kserveModelReady(service, closing, models));
+  get('/v2/models/:name/versions/:version/ready', kserveModelReady(service, closing, models));
+  if (options.openMetrics) {
+    get('/metrics', metrics.handler);
+  }
   get('/openapi.yaml', (_request, response) => void response.type('application/yaml').send(document.text));
   app.use('/docs', swaggerUi.serve);
   get('/docs', swaggerUi.setup(undefined, { swaggerUrl: '../openapi.yaml', swaggerOptions: { validatorUrl: null } }));

@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events';
-import { Counter, Histogram, type Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { InferenceEvents } from '../inference/events';
 
 /** Seconds: from decoding a thumbnail to a large batch on a busy machine. */
@@ -46,7 +46,19 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
   });
   const starts = new Counter({
     name: 'distillvlm_process_starts_total',
-    help: 'Inference processes that became ready',
+    help: 'Inference processes that became ready, by the device that they took',
+    labelNames: ['device'] as const,
+    registers,
+  });
+  const fallbacks = new Counter({
+    name: 'distillvlm_device_fallbacks_total',
+    help: 'Inference processes that took the CPU because the device that DEVICE=auto prefers does not work',
+    registers,
+  });
+  const memory = new Gauge({
+    name: 'distillvlm_process_resident_bytes',
+    help: 'Memory of each inference process, counted from 0, at the end of its last batch',
+    labelNames: ['process'] as const,
     registers,
   });
   const ends = new Counter({
@@ -77,8 +89,12 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
   events.on('jobDropped', ({ when }) => {
     dropped.inc({ when });
   });
-  events.on('processReady', () => {
-    starts.inc();
+  events.on('processReady', ({ device }) => {
+    starts.inc({ device: device.name });
+    fallbacks.inc(device.fallback === undefined ? 0 : 1);
+  });
+  events.on('processMemory', ({ slot, residentBytes }) => {
+    memory.set({ process: slot }, residentBytes);
   });
   events.on('processGone', ({ reason }) => {
     ends.inc({ reason });

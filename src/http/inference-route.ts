@@ -7,7 +7,8 @@ import type { PhotoFacts } from '../vision-language/results';
 import { announcedBody } from './body';
 import type { Pace } from './body-pace';
 import { readInferenceRequest } from './inference-request';
-import { findModel, modelId, type ServedModels } from './model';
+import { modelId, type ServedModels } from '../vision-language/facts';
+import { findModel } from './model';
 import type { ApiDocument } from './openapi';
 import { readTreatment } from './request-headers';
 import { answerEntries, captionEntries, type Entry, type Outcome, responseBody } from './responses';
@@ -16,7 +17,8 @@ export interface InferenceContext {
   readonly document: ApiDocument;
   readonly service: InferenceService;
   readonly admission: Admission;
-  readonly models: ServedModels;
+  /** As they are now: they change when bundles are read again. */
+  readonly models: () => ServedModels;
   /** Whether what is known of a photo serves all requests with the same photo. */
   readonly sharesPhotos: boolean;
   /** Deadline of a request that names none. */
@@ -66,17 +68,15 @@ export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, bo
     const ticket = context.admission.enter({ priority, timeoutMs, bytes: body.bytes });
     try {
       const asked = await readInferenceRequest(border.task, context.document, body, request.query);
-      const model = findModel(context.models, asked.model);
+      const digests = context.sharesPhotos ? await Promise.all(asked.photos.map(sha256)) : [];
+      // From here to the jobs' start nothing waits, so that bundles which are read again meanwhile leave none behind.
+      const model = findModel(context.models(), asked.model);
       const options = asked.optionsFor(model);
-      const works = await Promise.all(
-        asked.photos.map(async (image): Promise<Work> => ({
-          image,
-          options,
-          priority,
-          ...(context.sharesPhotos && { sha256: await sha256(image) }),
-        })),
-      );
-      const jobs = works.map((work) => border.toJob(work, asked.questions));
+      const jobs = asked.photos.map((image, photo) => {
+        const digest = digests[photo];
+        const named = digest === undefined ? {} : { sha256: digest };
+        return border.toJob({ image, model: modelId(model), options, priority, ...named }, asked.questions);
+      });
       ticket.take({ units: sum(jobs.map(unitsOf)), uploads: 0, bytes: sum(asked.photos.map(({ length }) => length)) });
       const photos = await runAll(context.service, jobs, { timeoutMs, ticket, response });
       setCacheHeader(response, photos);

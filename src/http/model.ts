@@ -1,15 +1,10 @@
 import { ServiceError } from '../errors';
-import type { ModelFacts } from '../vision-language/facts';
-
-/** The bundles that are served; the first answers when a request names none. */
-export type ServedModels = readonly [ModelFacts, ...ModelFacts[]];
-
-export function modelId({ name, version }: ModelFacts): string {
-  return `${name}@${version}`;
-}
+import type { Devices } from '../inference/devices';
+import { modelId, type ModelFacts, type ServedModels } from '../vision-language/facts';
 
 /**
- * The model that a request names, as `name` or `name@version`; the first when it names none.
+ * The model that a request names, as `name@version` or as `name` (of several versions the first); the first of all when
+ * it names none.
  * @throws ServiceError `model_not_found`
  */
 export function findModel(models: ServedModels, asked: string | undefined): ModelFacts {
@@ -21,7 +16,7 @@ export function findModel(models: ServedModels, asked: string | undefined): Mode
 }
 
 /** As `GET /models` shows it. */
-export function describeModel(model: ModelFacts): object {
+export function describeModel(model: ModelFacts, devices: Devices): object {
   const { name, version, defaults, limits, scores } = model;
   return {
     id: modelId(model),
@@ -42,5 +37,7 @@ export function describeModel(model: ModelFacts): object {
       top_k: defaults.topK,
     },
     scores,
+    devices: devices.names,
+    warnings: devices.warnings,
   };
 }

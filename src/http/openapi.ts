@@ -38,6 +38,11 @@ const OF_TEXT: ReadonlySet<RequestSchema> = new Set(['CaptionForm', 'VqaForm', '
 /** Id under which the validators know the document. */
 const DOCUMENT = 'openapi.yaml';
 
+/** A route's pattern as the document writes it: `/models/:name` -> `/models/{name}`. */
+export function templateOf(route: string): string {
+  return route.replace(/:(\w+)/g, '{$1}');
+}
+
 /** `openapi.yaml`: what is served, and what requests and responses are held against. */
 export class ApiDocument {
   readonly text: string;

@@ -1,10 +1,14 @@
 import type { RequestHandler } from 'express';
-import { rateLimit } from 'express-rate-limit';
+import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
 import { ServiceError } from '../errors';
+import { RateWindows } from './rate-window';
 
 const MINUTE_MS = 60_000;
 
-/** Refuses a client address (of IPv6 a /56 network) more than `perMinute` requests in a minute, 0 refuses none. */
+/**
+ * Refuses a client more than `perMinute` requests in a minute, 0 refuses none. A client is the owner of a key, or where
+ * keys are not asked for an address (of IPv6 a /56 network).
+ */
 export function limitRate(perMinute: number): RequestHandler[] {
   if (perMinute === 0) {
     return [];
@@ -12,6 +16,11 @@ export function limitRate(perMinute: number): RequestHandler[] {
   const limiter = rateLimit({
     windowMs: MINUTE_MS,
     limit: perMinute,
+    store: new RateWindows(MINUTE_MS),
+    keyGenerator: (request, response) => {
+      const { client } = response.locals as Express.Locals;
+      return client === undefined ? ipKeyGenerator(request.ip ?? '') : `key of ${client}`;
+    },
     standardHeaders: 'draft-8',
     legacyHeaders: false,
     // The limiter has set Retry-After already.

@@ -10,6 +10,10 @@ declare global {
     interface Locals {
       /** Sent as X-Request-Id, and written in every log line about the request. */
       requestId: string;
+      /** Of the W3C trace that the request belongs to. */
+      traceId: string;
+      /** Owner of the key that came with the request, where keys are asked for. */
+      client?: string;
       /** How the request ended, for logs and metrics. */
       outcome: Outcome;
       /** A client that waits for `100 Continue` has been told to send its body. */

@@ -1,5 +1,5 @@
 import type { RequestHandler } from 'express';
-import type { ApiDocument } from './openapi';
+import { type ApiDocument, templateOf } from './openapi';
 
 /** Holds every JSON response against openapi.yaml before it is sent; one that breaks it becomes an internal error. */
 export function responseCheck(document: ApiDocument): RequestHandler {
@@ -8,7 +8,7 @@ export function responseCheck(document: ApiDocument): RequestHandler {
     response.json = (body: unknown) => {
       const mediaType = (response.get('Content-Type') ?? 'application/json').split(';', 1)[0] ?? '';
       const path = (request.route as { path: string } | undefined)?.path ?? request.path;
-      const fault = document.checkResponse(path, request.method, response.statusCode, mediaType, body);
+      const fault = document.checkResponse(templateOf(path), request.method, response.statusCode, mediaType, body);
       response.json = send;
       if (fault !== undefined) {
         throw new Error(fault);

@@ -1,12 +1,16 @@
+import { Bundle } from '../onnx/bundle';
+import { type Device, loadOnDevice } from '../onnx/device';
+import { modelId } from '../vision-language/facts';
 import { Predictor } from '../vision-language/predictor';
 import type { AnswerResult, CaptionResult } from '../vision-language/results';
-import { Ended } from '../vision-language/stage';
-import type { Batch, MessageToChild, MessageToParent, Outcome } from './messages';
+import { Ended, type StageReport } from '../vision-language/stage';
+import type { Batch, LoadOrder, MessageToChild, MessageToParent, Outcome } from './messages';
 import { WARM_UP } from './warm-up';
 
-// Entry of an inference process: loads the bundle that it is told, then turns batches into outcomes, one at a time.
+// Entry of an inference process: loads the bundles that it is told, then turns batches into outcomes, one at a time.
 
-let predictor: Predictor | undefined;
+/** By `name@version`; the first answers what names none. */
+let predictors: ReadonlyMap<string, Predictor> = new Map();
 /** One for each photo of the batch that is running. */
 let cancellations: readonly AbortController[] = [];
 
@@ -19,36 +23,58 @@ process.on('disconnect', () => process.exit());
 // A terminal and process managers signal the whole group, but it is the parent that says when work in flight is done.
 process.on('SIGTERM', ignore);
 process.on('SIGINT', ignore);
+process.on('SIGHUP', ignore);
 
 async function receive(message: MessageToChild): Promise<void> {
   switch (message.type) {
     case 'load':
-      predictor = await Predictor.load(message.bundle, message.predictor, (report) => {
-        send({ type: 'stage', report });
-      });
-      send({ type: 'ready', msPerUnit: await warmUp() });
+      send({ type: 'ready', device: await load(message), msPerUnit: await warmUp() });
       break;
     case 'run':
-      send({ type: 'outcomes', outcomes: await run(message.batch) });
+      send({ type: 'outcomes', outcomes: await run(message.batch), residentBytes: process.memoryUsage.rss() });
       break;
     case 'cancel':
       cancellations[message.photo]?.abort();
   }
 }
 
-/** @returns what the last batch took, which is of one unit. */
-async function warmUp(): Promise<number> {
-  let startMs = 0;
-  for (const batch of WARM_UP) {
-    startMs = performance.now();
-    await run(batch);
-  }
-  return performance.now() - startMs;
+async function load({ bundles, predictor, threads, device: wish, slot }: LoadOrder): Promise<Device> {
+  const onStage = (report: StageReport): void => {
+    send({ type: 'stage', report });
+  };
+  const opened = await Promise.all(
+    bundles.map(({ directory, manifestSha256 }) => Bundle.open(directory, manifestSha256)),
+  );
+  const { loaded, device } = await loadOnDevice(wish, slot, (executionProviders) => {
+    const options = { ...predictor, session: { threads, executionProviders } };
+    return Promise.all(opened.map((bundle) => Predictor.load(bundle, options, onStage)));
+  });
+  predictors = new Map(loaded.map((each, index) => [idOf(opened[index]), each]));
+  return device;
 }
 
-async function run({ task, options, photos }: Batch): Promise<Outcome[]> {
+function idOf(bundle: Bundle | undefined): string {
+  return bundle === undefined ? '' : modelId(bundle.manifest);
+}
+
+/** @returns what the last batch took, which is of one unit; with several bundles, the slowest of them */
+async function warmUp(): Promise<number> {
+  let slowestMs = 0;
+  for (const model of predictors.keys()) {
+    let startMs = 0;
+    for (const batch of WARM_UP) {
+      startMs = performance.now();
+      await run({ ...batch, model });
+    }
+    slowestMs = Math.max(slowestMs, performance.now() - startMs);
+  }
+  return slowestMs;
+}
+
+async function run({ task, model, options, photos }: Batch): Promise<Outcome[]> {
+  const predictor = model === undefined ? [...predictors.values()][0] : predictors.get(model);
   if (predictor === undefined) {
-    throw new Error('Expected a bundle to be loaded before the first batch');
+    throw new Error(`Expected the bundle ${model} to be loaded before its first batch`);
   }
   const requests = photos.map((photo) => ({ ...photo, cancellation: new AbortController() }));
   cancellations = requests.map(({ cancellation }) => cancellation);

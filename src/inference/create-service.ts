@@ -1,11 +1,14 @@
 import path from 'node:path';
 import type { Logger } from '../logger';
+import type { BundleSource } from '../onnx/bundle';
 import { Scheduler } from './scheduler';
 import type { InferenceService } from './service';
 
 export interface InferenceOptions {
-  /** Folder of the bundle; every process verifies it. */
-  readonly bundle: string;
+  /** Folder of the bundle, or several bundles, the first of which answers jobs that name none; every process verifies them. */
+  readonly bundle: string | readonly BundleSource[];
+  /** auto, cpu (the default), cuda, cuda:<number> or webgpu. */
+  readonly device?: string;
   /** At least 1; each holds every session of the bundle. */
   readonly processes: number;
   /** Threads of one graph run, at least 1. */
@@ -29,6 +32,7 @@ export interface InferenceOptions {
 export function createInferenceService(options: InferenceOptions): InferenceService {
   const {
     bundle,
+    device = 'cpu',
     processes,
     threads,
     maxBatch,
@@ -38,9 +42,13 @@ export function createInferenceService(options: InferenceOptions): InferenceServ
     cacheBytes,
     logger,
   } = options;
+  const bundles = typeof bundle === 'string' ? [{ directory: bundle }] : bundle;
   return new Scheduler({
-    bundle,
-    predictor: { session: { threads, executionProviders: ['cpu'] }, maxPixelsInDecoding, cacheBytes },
+    bundles,
+    // What is kept is of all bundles together.
+    predictor: { maxPixelsInDecoding, cacheBytes: Math.floor(cacheBytes / bundles.length) },
+    threads,
+    device,
     entry: options.childEntry ?? path.join(__dirname, 'child.js'),
     stageTimeoutMs,
     processes,

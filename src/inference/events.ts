@@ -1,4 +1,18 @@
+import type { Device } from '../onnx/device';
 import type { StageReport } from '../vision-language/stage';
+
+export const EVENT_NAMES = [
+  'batchStarted',
+  'batchEnded',
+  'stage',
+  'jobRetried',
+  'jobShared',
+  'photoAnswered',
+  'jobDropped',
+  'processReady',
+  'processMemory',
+  'processGone',
+] as const satisfies readonly (keyof InferenceEvents)[];
 
 /** What inference tells of itself while it works, for whoever measures; the values are the arguments of listeners. */
 export interface InferenceEvents {
@@ -16,7 +30,9 @@ export interface InferenceEvents {
   photoAnswered: [{ readonly cached: boolean }];
   /** Nobody waits for a job any more. */
   jobDropped: [{ readonly when: 'waiting' | 'running' }];
-  /** A process has loaded the bundle; so long a unit took it in its last warm-up batch. */
-  processReady: [{ readonly msPerUnit: number }];
+  /** A process has loaded the bundles; so long a unit took it in its last warm-up batch. */
+  processReady: [{ readonly msPerUnit: number; readonly device: Device }];
+  /** What a process, counted from 0, had in memory at the end of a batch. */
+  processMemory: [{ readonly slot: number; readonly residentBytes: number }];
   processGone: [{ readonly reason: 'closed' | 'died' | 'hung' }];
 }

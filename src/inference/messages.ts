@@ -1,4 +1,6 @@
 import type { ServiceError } from '../errors';
+import type { BundleSource } from '../onnx/bundle';
+import type { Device } from '../onnx/device';
 import type { PredictorOptions } from '../vision-language/predictor';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../vision-language/results';
 import type { StageReport } from '../vision-language/stage';
@@ -10,6 +12,8 @@ import type { PhotoJob } from './service';
 /** Photos that share every run of a graph. */
 export interface Batch {
   readonly task: PhotoJob['task'];
+  /** As `name@version`; by default the first of the bundles. */
+  readonly model?: string;
   readonly options: DecodingOptions;
   readonly photos: readonly {
     readonly image: Uint8Array;
@@ -24,19 +28,37 @@ export type Outcome =
   | { readonly error: Pick<ServiceError, 'code' | 'detail'> }
   | 'cancelled';
 
+/** What a process is to hold. */
+export interface LoadOrder {
+  /** At least one; the first answers what names none. */
+  readonly bundles: readonly BundleSource[];
+  readonly predictor: Omit<PredictorOptions, 'session'>;
+  /** Of one run of a graph, at least 1. */
+  readonly threads: number;
+  /** As in the settings: auto, cpu, cuda, cuda:<number> or webgpu. */
+  readonly device: string;
+  /** Which of the processes it is, from 0. */
+  readonly slot: number;
+}
+
 export type MessageToChild =
-  | { readonly type: 'load'; readonly bundle: string; readonly predictor: PredictorOptions }
+  | ({ readonly type: 'load' } & LoadOrder)
   /** Not before the child is ready, and one at a time. */
   | { readonly type: 'run'; readonly batch: Batch }
   /** Drops one photo of the batch that is running. */
   | { readonly type: 'cancel'; readonly photo: number };
 
+export interface Readiness {
+  /** Of the last warm-up batch, and of several bundles the slowest. */
+  readonly msPerUnit: number;
+  readonly device: Device;
+}
+
 export type MessageToParent =
-  /** With the pace of the last warm-up batch. */
-  | { readonly type: 'ready'; readonly msPerUnit: number }
+  | ({ readonly type: 'ready' } & Readiness)
   /** While a batch runs, at the end of each stage. */
   | { readonly type: 'stage'; readonly report: StageReport }
   /** One for each photo of the batch, in their order. */
-  | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
+  | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[]; readonly residentBytes: number }
   /** The bundle cannot be served, or a batch as a whole failed: a bug, or no memory. */
   | { readonly type: 'failed'; readonly reason: string };

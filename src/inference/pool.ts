@@ -7,7 +7,7 @@ import type { StageReport } from '../vision-language/stage';
 import type { InferenceEvents } from './events';
 import { InferenceProcess, type ProcessOptions } from './process';
 
-export interface PoolOptions extends Omit<ProcessOptions, 'onStage'> {
+export interface PoolOptions extends Omit<ProcessOptions, 'slot' | 'onStage' | 'onMemory'> {
   /** Processes kept alive, at least 1. */
   readonly processes: number;
   readonly logger: Logger;
@@ -22,7 +22,7 @@ const END_GRACE_MS = 1_000;
 /** Keeps a number of inference processes alive. */
 export class ProcessPool {
   /**
-   * Resolves when every process has been ready once; rejects with a BundleError when the bundle cannot be served. A
+   * Resolves when every process has been ready once; rejects with a BundleError when a bundle cannot be served. A
    * process that dies while it loads is followed by another.
    */
   readonly ready: Promise<void>;
@@ -36,7 +36,7 @@ export class ProcessPool {
   ) {
     const firstLoads = Array.from(
       { length: options.processes },
-      () => new Promise<void>((resolve, reject) => this.keepers.push(this.keepOneAlive(resolve, reject))),
+      (_, slot) => new Promise<void>((resolve, reject) => this.keepers.push(this.keepOneAlive(slot, resolve, reject))),
     );
     this.ready = Promise.all(firstLoads).then(() => undefined);
     // The rejection is for whoever waits for `ready`; where nobody does it is not an unhandled one.
@@ -67,20 +67,24 @@ export class ProcessPool {
     clearTimeout(force);
   }
 
-  private async keepOneAlive(onLoaded: () => void, onRefused: (reason: Error) => void): Promise<void> {
+  private async keepOneAlive(slot: number, onLoaded: () => void, onRefused: (reason: Error) => void): Promise<void> {
     const { logger } = this.options;
     const onStage = (report: StageReport): void => void this.events.emit('stage', report);
+    const onMemory = (residentBytes: number): void => void this.events.emit('processMemory', { slot, residentBytes });
     let failuresInARow = 0;
     while (!this.closing.signal.aborted) {
-      const process = new InferenceProcess({ ...this.options, onStage });
+      const process = new InferenceProcess({ ...this.options, slot, onStage, onMemory });
       this.processes.add(process);
       const { pid } = process;
       try {
-        const msPerUnit = await process.load();
-        logger.info({ event: 'inference_process_ready', pid });
+        const { msPerUnit, device } = await process.load();
+        logger.info({ event: 'inference_process_ready', pid, device: device.name });
+        if (device.fallback !== undefined) {
+          logger.warn({ event: 'device_fallback', pid, device: device.name, reason: device.fallback });
+        }
         failuresInARow = 0;
         onLoaded();
-        this.events.emit('processReady', { msPerUnit });
+        this.events.emit('processReady', { msPerUnit, device });
       } catch (error) {
         logger.error({ event: 'inference_process_failed', pid, err: error });
         failuresInARow += 1;

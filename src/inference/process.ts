@@ -1,19 +1,17 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { BundleError } from '../onnx/manifest';
-import type { PredictorOptions } from '../vision-language/predictor';
 import type { StageReport } from '../vision-language/stage';
-import type { Batch, MessageToChild, MessageToParent, Outcome } from './messages';
+import type { Batch, LoadOrder, MessageToChild, MessageToParent, Outcome, Readiness } from './messages';
 
-export interface ProcessOptions {
-  /** Folder of the bundle. */
-  readonly bundle: string;
-  readonly predictor: PredictorOptions;
+export interface ProcessOptions extends LoadOrder {
   /** Path of the compiled `child.js`. */
   readonly entry: string;
   /** What no stage of a batch takes; one that does has hung, and costs the process. */
   readonly stageTimeoutMs: number;
   /** Called at the end of each stage of a batch. */
   readonly onStage?: (report: StageReport) => void;
+  /** Called at the end of each batch with what the process has in memory. */
+  readonly onMemory?: (residentBytes: number) => void;
 }
 
 /** The process was gone before it could answer. */
@@ -65,17 +63,16 @@ export class InferenceProcess {
   }
 
   /**
-   * @returns milliseconds that a unit took in the last warm-up batch
-   * @throws BundleError when the bundle cannot be served; ProcessDied
+   * @throws BundleError when a bundle cannot be served or the device is not there; ProcessDied
    */
-  async load(): Promise<number> {
-    const { bundle, predictor } = this.options;
-    const reply = await this.ask({ type: 'load', bundle, predictor });
+  async load(): Promise<Readiness> {
+    const { bundles, predictor, threads, device, slot } = this.options;
+    const reply = await this.ask({ type: 'load', bundles, predictor, threads, device, slot });
     if (reply.type !== 'ready') {
       throw new BundleError(reasonOf(reply));
     }
     this.currentStatus = 'free';
-    return reply.msPerUnit;
+    return reply;
   }
 
   /**
@@ -89,6 +86,7 @@ export class InferenceProcess {
     if (reply.type !== 'outcomes') {
       throw new Error(reasonOf(reply));
     }
+    this.options.onMemory?.(reply.residentBytes);
     return reply.outcomes;
   }
 

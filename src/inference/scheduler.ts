@@ -179,7 +179,7 @@ export class Scheduler implements InferenceService {
 }
 
 function toBatch(jobs: JobBatch): Batch {
-  const { task, options } = jobs[0].job;
+  const { task, model, options } = jobs[0].job;
   const photos = jobs.map(({ job }) => ({ image: job.image, questions: job.task === 'vqa' ? job.questions : [] }));
-  return { task, options, photos };
+  return { task, ...(model !== undefined && { model }), options, photos };
 }

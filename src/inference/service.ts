@@ -9,6 +9,8 @@ export type Priority = (typeof PRIORITIES)[number];
 /** What every job has, whatever its task. */
 export interface Work {
   readonly image: Uint8Array;
+  /** As `name@version`; by default the first of the bundles. */
+  readonly model?: string;
   readonly options: DecodingOptions;
   readonly priority: Priority;
   /** Of `image`: jobs that name it share what is known of the photo, and with equal jobs in flight the whole result. */

@@ -3,7 +3,14 @@ import { createReadStream } from 'node:fs';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { BundleError, type Manifest, readManifest } from './manifest';
+import { BundleError, type Manifest, readManifestFile } from './manifest';
+
+/** Where a bundle lies, and which it is. */
+export interface BundleSource {
+  readonly directory: string;
+  /** SHA-256 of its manifest, in hex, which has those of all other files; another bundle in the folder is refused. */
+  readonly manifestSha256?: string;
+}
 
 /** A bundle whose files are exactly those that its manifest lists. */
 export class Bundle {
@@ -16,8 +23,12 @@ export class Bundle {
    * Reads the manifest and verifies the size and SHA-256 of every file that it lists.
    * @throws BundleError naming the first file that is missing, changed, or outside the folder.
    */
-  static async open(directory: string): Promise<Bundle> {
-    const bundle = new Bundle(path.resolve(directory), await readManifest(directory));
+  static async open(directory: string, manifestSha256?: string): Promise<Bundle> {
+    const { manifest, sha256 } = await readManifestFile(directory);
+    if (manifestSha256 !== undefined && sha256 !== manifestSha256) {
+      throw new BundleError(`Another bundle lies in ${directory} than the one that is served; reload the server.`);
+    }
+    const bundle = new Bundle(path.resolve(directory), manifest);
     for (const file of bundle.manifest.files) {
       await verifyFile(bundle.directory, file);
     }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import Ajv2020 from 'ajv/dist/2020';
@@ -50,16 +51,17 @@ const SCHEMA_FILE = path.join(__dirname, '../../models/manifest.schema.json');
  * Reads a bundle's manifest and holds it against the schema; the files it lists are not looked at.
  * @throws BundleError when it is missing, not JSON, or not what the schema asks for.
  */
-export async function readManifest(directory: string): Promise<Manifest> {
+export async function readManifestFile(directory: string): Promise<{ manifest: Manifest; sha256: string }> {
   const file = path.join(directory, 'manifest.json');
-  const manifest = parseJson(await readText(file), file);
+  const text = await readText(file);
+  const manifest = parseJson(text, file);
   const schema: unknown = JSON.parse(await readFile(SCHEMA_FILE, 'utf8'));
   const ajv = new Ajv2020({ allowUnionTypes: true });
   const validate = ajv.compile<Manifest>(schema as object);
   if (!validate(manifest)) {
     throw new BundleError(`${file} does not follow its schema: ${ajv.errorsText(validate.errors)}.`);
   }
-  return manifest;
+  return { manifest, sha256: createHash('sha256').update(text).digest('hex') };
 }
 
 async function readText(file: string): Promise<string> {

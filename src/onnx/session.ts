@@ -3,11 +3,14 @@ import type { Bundle } from './bundle';
 import { BundleError, type GraphName, type TensorSpec } from './manifest';
 import type { ElementType, Tensor, TensorOf } from './tensor';
 
+/** One of onnxruntime's, of a GPU with its number. */
+export type ExecutionProvider = string | { readonly name: string; readonly deviceId: number };
+
 export interface SessionOptions {
   /** Threads inside one run of a graph, at least 1. */
   readonly threads: number;
   /** onnxruntime's execution providers, most wanted first; one whose libraries are missing is an error. */
-  readonly executionProviders: readonly string[];
+  readonly executionProviders: readonly ExecutionProvider[];
 }
 
 interface ValueShape {
@@ -30,7 +33,7 @@ export class Session {
     try {
       session = await ort.InferenceSession.create(bundle.path(spec.file), {
         intraOpNumThreads: options.threads,
-        executionProviders: [...options.executionProviders],
+        executionProviders: [...options.executionProviders] as ort.InferenceSession.ExecutionProviderConfig[],
         // Threads that spin while they wait steal the cores of the other processes.
         extra: { session: { intra_op: { allow_spinning: '0' } } },
       });

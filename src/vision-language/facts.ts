@@ -1,10 +1,11 @@
-import { readManifest } from '../onnx/manifest';
+import type { BundleSource } from '../onnx/bundle';
+import { readManifestFile } from '../onnx/manifest';
 import type { DecodingOptions } from './results';
 
 export { IMAGE_LIMITS } from '../image/limits';
 
 /** What callers of the model need to know of a bundle, from its manifest. */
-export interface ModelFacts {
+export interface ModelFacts extends Required<BundleSource> {
   readonly name: string;
   /** Semantic version. */
   readonly version: string;
@@ -20,10 +21,20 @@ export interface ModelFacts {
   readonly scores: object;
 }
 
+/** The bundles that are served; the first answers when a request names none. */
+export type ServedModels = readonly [ModelFacts, ...ModelFacts[]];
+
+export function modelId({ name, version }: Pick<ModelFacts, 'name' | 'version'>): string {
+  return `${name}@${version}`;
+}
+
 /** @throws BundleError when the manifest is missing or does not follow its schema. */
-export async function readModelFacts(bundle: string): Promise<ModelFacts> {
-  const { name, version, decoding, limits, scores } = await readManifest(bundle);
+export async function readModelFacts(directory: string): Promise<ModelFacts> {
+  const { manifest, sha256 } = await readManifestFile(directory);
+  const { name, version, decoding, limits, scores } = manifest;
   return {
+    directory,
+    manifestSha256: sha256,
     name,
     version,
     defaults: {

@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors';
 import { PixelBudget } from '../image/pixel-budget';
-import { Bundle } from '../onnx/bundle';
+import type { Bundle } from '../onnx/bundle';
 import type { SessionOptions } from '../onnx/session';
 import { Tokenizer } from '../text/tokenizer';
 import { rankAnswers } from './answers';
@@ -47,14 +47,13 @@ export class Predictor {
 
   /**
    * @param onStage called at the end of each stage
-   * @throws BundleError when a file or a graph of the bundle is not what its manifest says.
+   * @throws BundleError when a graph of the bundle is not what its manifest says.
    */
   static async load(
-    directory: string,
+    bundle: Bundle,
     { session, maxPixelsInDecoding, cacheBytes }: PredictorOptions,
     onStage: (report: StageReport) => void = () => undefined,
   ): Promise<Predictor> {
-    const bundle = await Bundle.open(directory);
     const { name, version, image } = bundle.manifest;
     const model = await VisionLanguageModel.load(bundle, session);
     const stages = new Stages(onStage);

@@ -1,7 +1,8 @@
 import { ServiceError } from '../../src/errors';
 import type { AppOptions } from '../../src/http/express-app';
 import { untilAborted } from '../http/fake-service';
-import { type Answer, DOCUMENT, form, TestServer } from '../http/test-server';
+import { ApiKeys } from '../../src/http/api-keys';
+import { type Answer, DOCUMENT, form, KEY, keyFile, lineOf, TestServer } from '../http/test-server';
 import { photo } from '../photos';
 
 let server: TestServer;
@@ -39,6 +40,13 @@ function inferenceCircumstances(path: string, fields: readonly (readonly [string
   return [
     ['200', send],
     ['400', () => send(jpeg, ['unknown', ''])],
+    [
+      '401',
+      async () => {
+        await restart({ keys: await someKeys() });
+        return send();
+      },
+    ],
     ['404', () => send(jpeg, ['model', 'none'])],
     ['408', () => upload(path)],
     ['413', () => send(Buffer.alloc(20_000_001))],
@@ -76,12 +84,54 @@ function inferenceCircumstances(path: string, fields: readonly (readonly [string
   ];
 }
 
+function someKeys(): Promise<ApiKeys> {
+  return ApiKeys.read(keyFile(lineOf('alice', KEY)));
+}
+
+function pathOf(template: string, name: string): string {
+  return template.replace('{name}', name).replace('{version}', '1.0.0');
+}
+
+function reload(error?: Error): Promise<Answer> {
+  if (error !== undefined) {
+    server.reload = () => Promise.reject(error);
+  }
+  return server.post('/admin/reload', null, { Authorization: `Bearer ${KEY}` });
+}
+
 const CIRCUMSTANCES = new Map<string, Send>([
   ...inferenceCircumstances('/caption', []).map(([status, send]) => [`post /caption ${status}`, send] as const),
   ...inferenceCircumstances('/vqa', [['question', 'why?']]).map(
     ([status, send]) => [`post /vqa ${status}`, send] as const,
   ),
   ['get /models 200', () => server.get('/models')],
+  [
+    'get /models 401',
+    async () => {
+      await restart({ keys: await someKeys() });
+      return server.get('/models');
+    },
+  ],
+  ...['/v2/health/ready', '/v2/models/{name}/ready', '/v2/models/{name}/versions/{version}/ready'].flatMap(
+    (template): [string, Send][] => [
+      [`get ${template} 200`, () => server.get(pathOf(template, 'photos'))],
+      [
+        `get ${template} 503`,
+        () => {
+          server.service.state = 'starting';
+          return server.get(pathOf(template, 'photos'));
+        },
+      ],
+      ...(template.includes('{')
+        ? [[`get ${template} 404`, () => server.get(pathOf(template, 'none'))] as [string, Send]]
+        : []),
+    ],
+  ),
+  ['get /v2/health/live 200', () => server.get('/v2/health/live')],
+  ['post /admin/reload 200', () => reload()],
+  ['post /admin/reload 401', () => server.post('/admin/reload', null)],
+  ['post /admin/reload 422', () => reload(new ServiceError('bundle_refused', 'A file is missing.'))],
+  ['post /admin/reload 503', () => reload(new ServiceError('shutting_down', 'The server ends.'))],
   ['get /health/live 200', () => server.get('/health/live')],
   ['get /health/ready 200', () => server.get('/health/ready')],
   [

@@ -22,6 +22,19 @@ test('ready when inference is, and not while it starts', async () => {
   expect(await server.get('/health/ready')).toMatchObject({ status: 503, body: { code: 'not_ready' } });
 });
 
+test("KServe's paths say the same, of the server and of each model", async () => {
+  expect(await server.get('/v2/health/live')).toMatchObject({ status: 200, body: { live: true } });
+  expect(await server.get('/v2/health/ready')).toMatchObject({ status: 200, body: { ready: true } });
+  const ready = { status: 200, body: { name: 'photos', ready: true } };
+  expect(await server.get('/v2/models/photos/ready')).toMatchObject(ready);
+  expect(await server.get('/v2/models/photos/versions/1.0.0/ready')).toMatchObject(ready);
+  expect(await server.get('/v2/models/photos/versions/2.0.0/ready')).toMatchObject({ status: 404 });
+  server.service.state = 'starting';
+  expect(await server.get('/v2/health/live')).toMatchObject({ status: 200 });
+  expect(await server.get('/v2/health/ready')).toMatchObject({ status: 503, body: { code: 'not_ready' } });
+  expect(await server.get('/v2/models/photos/ready')).toMatchObject({ status: 503, body: { code: 'not_ready' } });
+});
+
 test('while the server closes it is not ready, and refuses new work before it reads it', async () => {
   server.closing.abort();
   expect(await server.get('/health/ready')).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
@@ -30,7 +43,8 @@ test('while the server closes it is not ready, and refuses new work before it re
   expect(refused.headers.get('retry-after')).toBe('5');
 });
 
-test('the models are listed with their limits and defaults', async () => {
+test('the models are listed with their limits and defaults, and what they run on', async () => {
+  server.service.events.emit('processReady', { msPerUnit: 1, device: { name: 'cpu', fallback: 'no CUDA' } });
   expect((await server.get('/models')).body).toEqual({
     models: [
       {
@@ -41,6 +55,8 @@ test('the models are listed with their limits and defaults', async () => {
         limits: { num_beams: 7, max_tokens: 19, top_k: 19, question_characters: 255, question_tokens: 66 },
         defaults: { num_beams: 5, num_captions: 1, max_tokens: 18, top_k: 4 },
         scores: { caption: { meaning: 'geometric_mean_of_token_probabilities' } },
+        devices: ['cpu'],
+        warnings: ['Inference runs on cpu: no CUDA'],
       },
     ],
   });
@@ -62,7 +78,8 @@ test('metrics count requests by route and outcome, and never by a path that a cl
 
 test('metrics show what inference tells: stages, batches, retries, what was dropped, processes', async () => {
   const { events } = server.service;
-  events.emit('processReady', { msPerUnit: 90 });
+  events.emit('processReady', { msPerUnit: 90, device: { name: 'cpu', fallback: 'no CUDA' } });
+  events.emit('processMemory', { slot: 1, residentBytes: 5e8 });
   events.emit('batchStarted', { units: 5, waitsMs: [20, 40] });
   events.emit('stage', { stage: 'detect', photos: 2, ms: 250 });
   events.emit('jobRetried');
@@ -71,7 +88,9 @@ test('metrics show what inference tells: stages, batches, retries, what was drop
   events.emit('jobDropped', { when: 'running' });
   events.emit('processGone', { reason: 'hung' });
   const { body } = await server.get('/metrics');
-  expect(body).toContain('distillvlm_process_starts_total 1');
+  expect(body).toContain('distillvlm_process_starts_total{device="cpu"} 1');
+  expect(body).toContain('distillvlm_device_fallbacks_total 1');
+  expect(body).toContain('distillvlm_process_resident_bytes{process="1"} 500000000');
   expect(body).toContain('distillvlm_batch_units_sum 5');
   expect(body).toContain('distillvlm_stage_duration_seconds_count{stage="wait"} 2');
   expect(body).toContain('distillvlm_stage_duration_seconds_sum{stage="detect"} 0.25');

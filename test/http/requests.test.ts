@@ -55,6 +55,7 @@ describe('a caption arrives in every form', () => {
     expect(server.service.jobs).toEqual([
       {
         task: 'caption',
+        model: 'photos@1.0.0',
         image: expect.anything() as unknown,
         options: { ...DEFAULTS, numBeams: 3, regions: true },
         priority: 'interactive',

@@ -1,16 +1,39 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Express } from 'express';
 import { pino } from 'pino';
+import { createAdminApp } from '../../src/http/admin-app';
+import { ApiKeys } from '../../src/http/api-keys';
 import { type AppOptions, createApp } from '../../src/http/express-app';
-import type { ModelFacts } from '../../src/vision-language/facts';
+import type { ModelFacts, ServedModels } from '../../src/vision-language/facts';
 import { ApiDocument } from '../../src/http/openapi';
 import { SLOWEST_PACE } from '../../src/http/body-pace';
+import { Devices } from '../../src/inference/devices';
+import { Metrics } from '../../src/http/metrics';
+import { Tracing } from '../../src/http/tracing';
 import { HttpServer } from '../../src/http/server';
 import { Admission } from '../../src/inference/admission';
 import { DrainRate } from '../../src/inference/drain-rate';
 import { FakeService } from './fake-service';
 
-const MODEL: ModelFacts = {
+/** The key of the test server's admin port. */
+export const KEY = 'key-of-alice';
+
+export function keyFile(...lines: readonly string[]): string {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'keys-')), 'keys');
+  writeFileSync(file, lines.join('\n'));
+  return file;
+}
+
+export function lineOf(owner: string, key: string): string {
+  return `${owner} ${createHash('sha256').update(key).digest('hex')}`;
+}
+
+export const MODEL: ModelFacts = {
+  directory: '/models/photos',
+  manifestSha256: '00',
   name: 'photos',
   version: '1.0.0',
   // One less than what openapi.yaml allows, so that a test sees which limit it meets.
@@ -37,17 +60,25 @@ export class TestServer {
 
   private constructor(
     readonly service: FakeService,
+    adminKeys: ApiKeys,
     options: Partial<AppOptions>,
   ) {
-    this.app = createApp(this.appOptions(options));
+    const all = this.appOptions(options);
+    this.app = createApp(all);
+    this.admin = createAdminApp({ ...all, keys: adminKeys, reload: () => this.reload() });
   }
 
   readonly app: Express;
+  readonly admin: Express;
+  /** What `POST /admin/reload` does. */
+  reload: () => Promise<ServedModels> = () => Promise.resolve([MODEL]);
   private server: HttpServer | undefined;
+  private adminServer: HttpServer | undefined;
 
   static async start(options: Partial<AppOptions> = {}): Promise<TestServer> {
-    const test = new TestServer(new FakeService(), options);
+    const test = new TestServer(new FakeService(), await ApiKeys.read(keyFile(lineOf('alice', KEY))), options);
     test.server = await HttpServer.listen(test.app, '127.0.0.1', 0);
+    test.adminServer = await HttpServer.listen(test.admin, '127.0.0.1', 0);
     return test;
   }
 
@@ -56,7 +87,8 @@ export class TestServer {
   }
 
   url(pathAndQuery: string): string {
-    return `http://127.0.0.1:${this.port}${pathAndQuery}`;
+    const port = pathAndQuery.startsWith('/admin/') ? this.adminServer?.port : this.port;
+    return `http://127.0.0.1:${port}${pathAndQuery}`;
   }
 
   async get(pathAndQuery: string, init: RequestInit = {}): Promise<Answer> {
@@ -80,14 +112,23 @@ export class TestServer {
   }
 
   async close(): Promise<void> {
-    await this.server?.close(1_000);
+    await Promise.all([this.server?.close(1_000), this.adminServer?.close(1_000)]);
   }
 
   private appOptions(options: Partial<AppOptions>): AppOptions {
+    const { service } = this;
+    const limits = { units: 512, bytes: 512e6, unitsInWork: 8 };
+    const admission = options.admission ?? new Admission(limits, DrainRate.of(service.events));
     return {
-      service: this.service,
-      admission: new Admission({ units: 512, bytes: 512e6, unitsInWork: 8 }, DrainRate.of(this.service.events)),
-      models: [MODEL],
+      service,
+      admission,
+      models: () => [MODEL],
+      devices: Devices.of(service.events),
+      metrics: new Metrics(service, admission),
+      openMetrics: true,
+      tracing: new Tracing(),
+      keys: undefined,
+      corsOrigins: [],
       document: DOCUMENT,
       logger: pino({ level: 'info' }, { write: (line: string) => void this.log.push(line) }),
       sharesPhotos: false,

@@ -85,8 +85,11 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s to a process is for its parent to 
 
 test('a photo that is cancelled while its batch runs is dropped, the others are not', async () => {
   const child = new InferenceProcess({
-    bundle: TINY_BUNDLE,
-    predictor: { session: { threads: 1, executionProviders: ['cpu'] }, maxPixelsInDecoding: 50e6, cacheBytes: 0 },
+    bundles: [{ directory: TINY_BUNDLE }],
+    predictor: { maxPixelsInDecoding: 50e6, cacheBytes: 0 },
+    threads: 1,
+    device: 'cpu',
+    slot: 0,
     entry: CHILD,
     stageTimeoutMs: 600_000,
   });

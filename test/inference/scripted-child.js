@@ -11,7 +11,7 @@ let finish;
 process.on('disconnect', () => process.exit());
 process.on('message', (message) => {
   if (message.type === 'load') {
-    load(message.bundle);
+    load(message.bundles[0].directory);
   } else if (message.type === 'run') {
     run(message.batch.photos.map(({ image }) => Buffer.from(image).toString()));
   } else {
@@ -25,7 +25,7 @@ function load(bundle) {
     writeFileSync(bundle, String(deaths - 1));
     process.exit(1);
   }
-  reply({ type: 'ready', msPerUnit: 1 });
+  reply({ type: 'ready', msPerUnit: 1, device: { name: 'cpu' } });
 }
 
 function run(photos) {
@@ -34,6 +34,7 @@ function run(photos) {
   finish = (cancelled) =>
     reply({
       type: 'outcomes',
+      residentBytes: 1,
       outcomes: photos.map((_, n) => (n === cancelled ? 'cancelled' : { result: { width: 1, height: 1, captions } })),
     });
   if (photos.includes('die')) {

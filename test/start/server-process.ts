@@ -10,6 +10,8 @@ interface LogLine {
   readonly event: string;
   readonly port?: number;
   readonly pid?: number;
+  readonly models?: readonly string[];
+  readonly [field: string]: unknown;
 }
 
 /** The real server with its inference processes on a small random bundle, in a process group of its own. */

@@ -1,3 +1,4 @@
+import { Bundle } from '../../src/onnx/bundle';
 import { Predictor } from '../../src/vision-language/predictor';
 import type { CaptionResult, DecodingOptions } from '../../src/vision-language/results';
 import { Ended, type StageReport } from '../../src/vision-language/stage';
@@ -30,7 +31,7 @@ async function load(cacheBytes: number): Promise<void> {
   const note = ({ stage, photos: count }: StageReport): void => {
     ran.push(`${stage} ${count}`);
   };
-  predictor = await Predictor.load(TINY_BUNDLE, options, note);
+  predictor = await Predictor.load(await Bundle.open(TINY_BUNDLE), options, note);
 }
 
 async function caption(...names: Name[]): Promise<CaptionResult[]> {

@@ -1,4 +1,5 @@
 import sharp from 'sharp';
+import { Bundle } from '../../src/onnx/bundle';
 import { Predictor } from '../../src/vision-language/predictor';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../../src/vision-language/results';
 import { Ended } from '../../src/vision-language/stage';
@@ -50,7 +51,7 @@ const DECIMALS = 4;
 
 let predictor: Predictor;
 beforeAll(async () => {
-  predictor = await Predictor.load(TINY_BUNDLE, {
+  predictor = await Predictor.load(await Bundle.open(TINY_BUNDLE), {
     session: { threads: 1, executionProviders: ['cpu'] },
     maxPixelsInDecoding: 50e6,
     cacheBytes: 0,

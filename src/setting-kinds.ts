@@ -1,0 +1,71 @@
+/** Settings that cannot be meant; the message says which one, what it holds and what it may hold. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError';
+}
+
+/** One setting: its name as an environment variable, from which those of its flag and its key in a file follow. */
+export interface Setting<T> {
+  readonly variable: string;
+  readonly fallback: T;
+  readonly parse: (text: string) => T | undefined;
+  readonly expected: string;
+  /** Never shown. */
+  readonly secret?: true;
+}
+
+export function text(variable: string, fallback: string): Setting<string> {
+  return { variable, fallback, parse: (given) => given, expected: 'a text' };
+}
+
+/** A text that no log shows. */
+export function secret(variable: string): Setting<string> {
+  return { ...text(variable, ''), secret: true };
+}
+
+/** Texts separated by commas; none by default. */
+export function list(variable: string): Setting<readonly string[]> {
+  return {
+    variable,
+    fallback: [],
+    parse: (given) =>
+      given
+        .split(',')
+        .map((entry) => entry.trim())
+        .filter(Boolean),
+    expected: 'texts separated by commas',
+  };
+}
+
+export function integer(variable: string, fallback: number, least: number, most: number): Setting<number> {
+  return {
+    variable,
+    fallback,
+    parse: (given) => {
+      const value = Number(given);
+      return /^\d+$/.test(given) && value >= least && value <= most ? value : undefined;
+    },
+    expected: `a whole number from ${least} to ${most}`,
+  };
+}
+
+export function boolean(variable: string, fallback: boolean): Setting<boolean> {
+  return {
+    variable,
+    fallback,
+    parse: (given) => (given === 'true' ? true : given === 'false' ? false : undefined),
+    expected: 'true or false',
+  };
+}
+
+export function oneOf<const T extends string>(variable: string, fallback: T, values: readonly T[]): Setting<T> {
+  return {
+    variable,
+    fallback,
+    parse: (given) => values.find((value) => value === given),
+    expected: `one of ${values.join(', ')}`,
+  };
+}
+
+export function matching(variable: string, fallback: string, pattern: RegExp, expected: string): Setting<string> {
+  return { variable, fallback, parse: (given) => (pattern.test(given) ? given : undefined), expected };
+}
