@@ -21,6 +21,7 @@ const HOME_OF_PACKAGE = {
   multer: 'http',
   helmet: 'http',
   cors: 'http',
+  'ipaddr.js': 'http',
   '@opentelemetry/api': 'http',
   'express-rate-limit': 'http',
   'swagger-ui-express': 'http',

@@ -6,6 +6,7 @@ import { SLOWEST_PACE } from './http/body-pace';
 import { createApp } from './http/express-app';
 import { Metrics } from './http/metrics';
 import { ApiDocument } from './http/openapi';
+import { PhotoFetcher } from './http/photo-fetcher';
 import { HttpServer } from './http/server';
 import { Tracing } from './http/tracing';
 import { Admission } from './inference/admission';
@@ -69,6 +70,7 @@ export async function startApp(settings: Settings, logger: Logger): Promise<Runn
     keys,
     sharesPhotos: settings.cacheMegabytes > 0,
     slowestPace: SLOWEST_PACE,
+    fetcher: new PhotoFetcher({ hosts: settings.imageUrlHosts }),
     closing: closing.signal,
   });
   const reload = async (): Promise<ServedModels> => {

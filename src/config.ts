@@ -50,6 +50,8 @@ export const SETTINGS = {
   apiKeysFile: text('API_KEYS_FILE', ''),
   /** None: pages of other origins may not read what the server answers. */
   corsOrigins: list('CORS_ORIGINS'),
+  /** None: the server fetches no photos. */
+  imageUrlHosts: list('IMAGE_URL_HOSTS'),
   /** 0 is none; for reloading and, where so set, metrics. */
   adminPort: integer('ADMIN_PORT', 0, 0, 65_535),
   adminHost: text('ADMIN_HOST', '127.0.0.1'),

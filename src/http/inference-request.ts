@@ -5,13 +5,14 @@ import type { ModelFacts } from '../vision-language/facts';
 import type { DecodingOptions } from '../vision-language/results';
 import type { AnnouncedBody, Body } from './body';
 import type { ApiDocument } from './openapi';
+import { isUrl, type PhotoSource } from './photo-sources';
 import { unknownField, violation } from './violation';
 
 export type Task = PhotoJob['task'];
 
 /** What a request asks for, however it was sent. */
 export interface InferenceRequest {
-  readonly photos: readonly Uint8Array[];
+  readonly photos: readonly PhotoSource[];
   /** Empty for captions. */
   readonly questions: readonly string[];
   readonly model: string | undefined;
@@ -108,10 +109,10 @@ function jsonFields(fields: object, query: Request['query']): object {
   return fields;
 }
 
-function decodePhotos({ image, images }: Fields): Uint8Array[] {
+function decodePhotos({ image, images }: Fields): PhotoSource[] {
   const name = images === undefined ? 'image' : 'images';
   return listOf(images ?? image).map((text, index) => {
-    const bytes = decodeBase64(text);
+    const bytes = isUrl(text) ? text : decodeBase64(text);
     if (bytes === undefined) {
       const which = name === 'images' ? `images[${index}]` : name;
       throw new ServiceError('invalid_request', `${which} must be the photo's bytes in base64, or a base64 data URL.`);

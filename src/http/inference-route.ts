@@ -10,6 +10,8 @@ import { readInferenceRequest } from './inference-request';
 import { modelId, type ServedModels } from '../vision-language/facts';
 import { findModel } from './model';
 import type { ApiDocument } from './openapi';
+import type { PhotoFetcher } from './photo-fetcher';
+import { loadPhotos } from './photo-sources';
 import { readTreatment } from './request-headers';
 import { answerEntries, captionEntries, type Entry, type Outcome, responseBody } from './responses';
 
@@ -21,6 +23,8 @@ export interface InferenceContext {
   readonly models: () => ServedModels;
   /** Whether what is known of a photo serves all requests with the same photo. */
   readonly sharesPhotos: boolean;
+  /** For photos that are named by URL. */
+  readonly fetcher: PhotoFetcher;
   /** Deadline of a request that names none. */
   readonly requestTimeoutMs: number;
   /** A slower body loses its slot. */
@@ -57,6 +61,7 @@ const RESTART_SECONDS = 5;
 const FAULTS_OF_A_PHOTO: ReadonlySet<ErrorCode> = new Set([
   'unsupported_image_format',
   'undecodable_image',
+  'image_unavailable',
   'inference_crashed',
 ]);
 
@@ -68,19 +73,25 @@ export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, bo
     const ticket = context.admission.enter({ priority, timeoutMs, bytes: body.bytes });
     try {
       const asked = await readInferenceRequest(border.task, context.document, body, request.query);
-      const digests = context.sharesPhotos ? await Promise.all(asked.photos.map(sha256)) : [];
+      const askedMs = performance.now();
+      const photos = await loadPhotos(asked.photos, context.fetcher, { ticket, response, timeoutMs });
+      const digests = context.sharesPhotos ? await Promise.all(photos.map(sha256)) : [];
       // From here to the jobs' start nothing waits, so that bundles which are read again meanwhile leave none behind.
       const model = findModel(context.models(), asked.model);
       const options = asked.optionsFor(model);
-      const jobs = asked.photos.map((image, photo) => {
+      const jobs = photos.map((image, photo): Outcome<J> => {
+        if (image instanceof ServiceError) {
+          return image;
+        }
         const digest = digests[photo];
         const named = digest === undefined ? {} : { sha256: digest };
         return border.toJob({ image, model: modelId(model), options, priority, ...named }, asked.questions);
       });
-      ticket.take({ units: sum(jobs.map(unitsOf)), uploads: 0, bytes: sum(asked.photos.map(({ length }) => length)) });
-      const photos = await runAll(context.service, jobs, { timeoutMs, ticket, response });
-      setCacheHeader(response, photos);
-      response.json(responseBody(modelId(model), border.toEntries(photos, asked.questions), asked.plural));
+      ticket.take({ units: sum(jobs.map(unitsIn)), uploads: 0, bytes: sum(photos.map(bytesIn)) });
+      const leftMs = Math.max(1, timeoutMs - (performance.now() - askedMs));
+      const results = await runAll(context.service, jobs, { timeoutMs: leftMs, ticket, response });
+      setCacheHeader(response, results);
+      response.json(responseBody(modelId(model), border.toEntries(results, asked.questions), asked.plural));
     } finally {
       ticket.leave();
     }
@@ -103,12 +114,12 @@ export function refuseWhenClosing(closing: AbortSignal): void {
  */
 async function runAll<J extends PhotoJob>(
   service: InferenceService,
-  jobs: readonly J[],
+  jobs: readonly Outcome<J>[],
   { timeoutMs, ticket, response }: { timeoutMs: number; ticket: Ticket; response: Response },
 ): Promise<Outcome<JobResult<J>>[]> {
   const dropped = new AbortController();
   const deadline = setTimeout(() => {
-    const detail = `The answer took longer than ${timeoutMs / 1000} s; its work was dropped.`;
+    const detail = `The answer took longer than ${Math.round(timeoutMs) / 1000} s; its work was dropped.`;
     dropped.abort(new ServiceError('deadline_exceeded', detail));
   }, timeoutMs);
   const leave = (): void => {
@@ -118,7 +129,10 @@ async function runAll<J extends PhotoJob>(
   if (response.closed) {
     leave();
   }
-  const run = async (job: J): Promise<Outcome<JobResult<J>>> => {
+  const run = async (job: Outcome<J>): Promise<Outcome<JobResult<J>>> => {
+    if (job instanceof ServiceError) {
+      return job;
+    }
     try {
       return await service.run(job, dropped.signal);
     } catch (error) {
@@ -148,8 +162,19 @@ function setCacheHeader(response: Response, photos: readonly Outcome<PhotoFacts>
 }
 
 /** In a thread of its own: 20 MB would hold up the event loop. */
-async function sha256(bytes: Uint8Array): Promise<string> {
+async function sha256(bytes: Outcome<Uint8Array>): Promise<string | undefined> {
+  if (bytes instanceof ServiceError) {
+    return undefined;
+  }
   return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('base64');
+}
+
+function unitsIn(job: Outcome<PhotoJob>): number {
+  return job instanceof ServiceError ? 0 : unitsOf(job);
+}
+
+function bytesIn(photo: Outcome<Uint8Array>): number {
+  return photo instanceof ServiceError ? 0 : photo.length;
 }
 
 function sum(values: readonly number[]): number {

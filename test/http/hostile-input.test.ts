@@ -48,11 +48,11 @@ const IMAGES: Row[] = [
   ['13 MB of JSON', () => json({ image: 'A'.repeat(13_000_000) }), 413, 'body_too_large', /send a form/],
   ['base64 that is not', () => json({ image: 'h€llo' }), 400, 'invalid_request', /base64/],
   [
-    'an URL in place of a photo',
+    'a URL in place of a photo, where no host is allowed',
     () => json({ images: ['https://a.example/b.jpg'] }),
     400,
-    'invalid_request',
-    /images\[0\]/,
+    'image_url_refused',
+    /fetches no photos/,
   ],
   [
     'seventeen photos',

@@ -13,6 +13,7 @@ import { SLOWEST_PACE } from '../../src/http/body-pace';
 import { Devices } from '../../src/inference/devices';
 import { Metrics } from '../../src/http/metrics';
 import { Tracing } from '../../src/http/tracing';
+import { PhotoFetcher } from '../../src/http/photo-fetcher';
 import { HttpServer } from '../../src/http/server';
 import { Admission } from '../../src/inference/admission';
 import { DrainRate } from '../../src/inference/drain-rate';
@@ -129,6 +130,7 @@ export class TestServer {
       tracing: new Tracing(),
       keys: undefined,
       corsOrigins: [],
+      fetcher: new PhotoFetcher({ hosts: [] }),
       document: DOCUMENT,
       logger: pino({ level: 'info' }, { write: (line: string) => void this.log.push(line) }),
       sharesPhotos: false,

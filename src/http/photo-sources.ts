@@ -1,0 +1,63 @@
+import type { Response } from 'express';
+import { ServiceError } from '../errors';
+import type { Ticket } from '../inference/admission';
+import { LIMITS } from './limits';
+import { type PhotoFetcher } from './photo-fetcher';
+import type { Outcome } from './responses';
+
+/** A photo's bytes, or the URL that they are at. */
+export type PhotoSource = Uint8Array | string;
+
+/** All that the photos of one request may take to come from their URLs. */
+const FETCH_MS = 10_000;
+
+/** Whether a text in place of a photo's bytes is a URL. */
+export function isUrl(text: string): boolean {
+  return /^https?:/i.test(text);
+}
+
+/**
+ * Fetches what is named by URL, one after the other. What they may bring is held before the first is fetched.
+ * @returns for each source its bytes, or among several why there are none
+ * @throws ServiceError `overloaded`, `image_url_refused`, and for one photo alone as `PhotoFetcher.fetch`
+ */
+export async function loadPhotos(
+  sources: readonly PhotoSource[],
+  fetcher: PhotoFetcher,
+  { ticket, response, timeoutMs }: { ticket: Ticket; response: Response; timeoutMs: number },
+): Promise<Outcome<Uint8Array>[]> {
+  const urls = sources.filter((source) => typeof source === 'string');
+  if (urls.length === 0) {
+    return sources.filter((source) => typeof source !== 'string');
+  }
+  if (!fetcher.isOn) {
+    throw new ServiceError('image_url_refused', 'This server fetches no photos; send their bytes, here in base64.');
+  }
+  let bytesLeft = Math.min(urls.length * LIMITS.imageBytes, LIMITS.formBytes);
+  ticket.take({ units: sources.length, uploads: 1, bytes: bytesLeft });
+  const left = new AbortController();
+  response.once('close', () => {
+    left.abort();
+  });
+  const signal = AbortSignal.any([left.signal, AbortSignal.timeout(Math.min(timeoutMs, FETCH_MS))]);
+  const photos: Outcome<Uint8Array>[] = [];
+  for (const source of sources) {
+    const photo =
+      typeof source === 'string'
+        ? await fetcher.fetch(source, Math.min(bytesLeft, LIMITS.imageBytes), signal).catch(asOutcome)
+        : source;
+    if (photo instanceof ServiceError && (sources.length === 1 || photo.code === 'image_url_refused')) {
+      throw photo;
+    }
+    bytesLeft -= photo instanceof ServiceError ? 0 : photo.length;
+    photos.push(photo);
+  }
+  return photos;
+}
+
+function asOutcome(error: unknown): ServiceError {
+  if (error instanceof ServiceError) {
+    return error;
+  }
+  throw error;
+}
