@@ -8,6 +8,7 @@ import tseslint from 'typescript-eslint';
 const MAY_IMPORT = {
   http: ['inference', 'vision-language'],
   batch: ['inference', 'vision-language'],
+  doctor: ['inference', 'vision-language', 'onnx'],
   inference: ['vision-language', 'onnx'],
   'vision-language': ['image', 'text', 'onnx'],
   image: [],

@@ -1,9 +1,9 @@
-import { availableParallelism } from 'node:os';
 import path from 'node:path';
+import { usableCores } from './cores';
 import { boolean, integer, list, matching, oneOf, secret, type Setting, SettingsError, text } from './setting-kinds';
 import { fromEnvironment, fromFile, fromFlags, type Source } from './setting-sources';
 
-export { SettingsError };
+export { SettingsError, usableCores };
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
@@ -114,7 +114,7 @@ function fromRoot(folder: string): string {
 }
 
 function sharedCores(processes: number): number {
-  return Math.max(1, Math.floor(availableParallelism() / processes));
+  return Math.max(1, Math.floor(usableCores() / processes));
 }
 
 function read<T>({ variable, fallback, parse, expected, secret: isSecret }: Setting<T>, sources: readonly Source[]): T {

@@ -1,13 +1,11 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { readSettings, SETTINGS, showSettings } from '../src/config';
+import { readSettings, SETTINGS, showSettings, usableCores } from '../src/config';
 
 test('nothing set: the defaults, and the cores shared among the processes', () => {
-  expect(readSettings({})).toMatchObject({ host: '0.0.0.0', port: 3000, intraOpThreads: availableParallelism() });
-  expect(readSettings({ INFERENCE_PROCESSES: '64' }).intraOpThreads).toBe(
-    Math.max(1, Math.floor(availableParallelism() / 64)),
-  );
+  expect(readSettings({})).toMatchObject({ host: '0.0.0.0', port: 3000, intraOpThreads: usableCores() });
+  expect(readSettings({ INFERENCE_PROCESSES: '64' }).intraOpThreads).toBe(Math.max(1, Math.floor(usableCores() / 64)));
 });
 
 test('an empty variable means the default, and blanks around a value do no harm', () => {

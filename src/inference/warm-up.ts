@@ -1,7 +1,7 @@
 import type { Batch } from './messages';
 
 /** A white pixel as PNG. */
-const IMAGE = Buffer.from(
+export const BLANK_PHOTO = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==',
   'base64',
 );
@@ -13,7 +13,7 @@ const OPTIONS = { numBeams: 1, numCaptions: 1, maxTokens: 20, topK: 1, regions: 
  * batch, of one unit, allocates nothing new and tells the pace.
  */
 export const WARM_UP: readonly Batch[] = [
-  { task: 'vqa', options: OPTIONS, photos: [{ image: IMAGE, questions: ['what is this?'] }] },
-  { task: 'caption', options: OPTIONS, photos: [{ image: IMAGE, questions: [] }] },
-  { task: 'caption', options: OPTIONS, photos: [{ image: IMAGE, questions: [] }] },
+  { task: 'vqa', options: OPTIONS, photos: [{ image: BLANK_PHOTO, questions: ['what is this?'] }] },
+  { task: 'caption', options: OPTIONS, photos: [{ image: BLANK_PHOTO, questions: [] }] },
+  { task: 'caption', options: OPTIONS, photos: [{ image: BLANK_PHOTO, questions: [] }] },
 ];

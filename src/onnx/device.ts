@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+import * as ort from 'onnxruntime-node';
 import { BundleError } from './manifest';
 import type { ExecutionProvider } from './session';
 
@@ -20,7 +21,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   webgpu: 'It needs a GPU with a Vulkan, Metal or Direct3D 12 driver; or set DEVICE=cpu',
 };
 
-const CUDA_LIBRARY = path.join(
+/** onnxruntime's half of CUDA. */
+export const CUDA_LIBRARY = path.join(
   path.dirname(require.resolve('onnxruntime-node/package.json')),
   `bin/napi-v6/${process.platform}/${process.arch}`,
   process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so',
@@ -29,6 +31,11 @@ const CUDA_LIBRARY = path.join(
 /** Whether onnxruntime's half of CUDA is installed, which does not come with the package. */
 export function hasCudaLibrary(library = CUDA_LIBRARY): boolean {
   return existsSync(library);
+}
+
+/** onnxruntime's execution providers, with those whose libraries are still to be installed. */
+export function listProviders(): string[] {
+  return ort.listSupportedBackends().map(({ name, bundled }) => (bundled ? name : `${name} (not bundled)`));
 }
 
 /** NVIDIA GPUs that the driver shows, at least 1. */
