@@ -1,7 +1,7 @@
 import { lookup as resolve, type LookupAddress, type LookupOptions } from 'node:dns';
 import ipaddr from 'ipaddr.js';
 
-type Callback = (error: Error | null, addresses: LookupAddress[]) => void;
+type Callback = (error: Error | null, addresses: LookupAddress[] | undefined) => void;
 
 /** Addresses of a host; one by default. */
 export type Resolve = (host: string, options: LookupOptions & { all: true }, callback: Callback) => void;
@@ -16,15 +16,15 @@ export function isPublic(address: string): boolean {
  * A lookup for a connection: the name is resolved once, every address must be public, and the connection goes to one of
  * those that were looked at.
  */
-export function publicLookup(isAllowed: (address: string) => boolean, resolveHost: Resolve = resolve as Resolve) {
+export function publicLookup(isAllowed: (address: string) => boolean, resolveHost: Resolve = resolve) {
   return (
     host: string,
     options: LookupOptions,
     callback: (error: Error | null, address: string | LookupAddress[], family?: number) => void,
   ): void => {
     resolveHost(host, { ...options, all: true }, (error, addresses) => {
-      const [first] = addresses ?? [];
-      if (error !== null || first === undefined) {
+      const first = addresses?.[0];
+      if (error !== null || addresses === undefined || first === undefined) {
         callback(error ?? new Error('The host has no address'), []);
       } else if (!addresses.every(({ address }) => isAllowed(address))) {
         callback(new Error('The host has an address that is not public'), []);

@@ -110,10 +110,13 @@ test.each([
   ['to an address that is not public is not', (): string => 'http://169.254.169.254/', 400, 'image_url_refused'],
 ])('a redirect %s', async (_circumstance, target, status, code) => {
   const serve = answer;
-  answer = (request, response) =>
-    request.url === '/a.jpg' && request.headers.host?.startsWith('photos')
-      ? response.writeHead(302, { location: target() }).end()
-      : serve(request, response);
+  answer = (request, response) => {
+    if (request.url === '/a.jpg' && request.headers.host?.startsWith('photos')) {
+      response.writeHead(302, { location: target() }).end();
+    } else {
+      serve(request, response);
+    }
+  };
   const answered = await (await start()).postJson('/caption', { image: at('photos.test') });
   expect(answered).toMatchObject({ status, ...(code && { body: { code } }) });
 });
@@ -150,7 +153,13 @@ test('a host that does not answer costs no more than the deadline', async () => 
 
 test('among several photos one that cannot be fetched has its problem, and the others stand', async () => {
   const serve = answer;
-  answer = (request, response) => (request.url === '/gone' ? response.writeHead(404).end() : serve(request, response));
+  answer = (request, response) => {
+    if (request.url === '/gone') {
+      response.writeHead(404).end();
+    } else {
+      serve(request, response);
+    }
+  };
   const images = [at('photos.test', '/gone'), at('photos.test'), (await photo()).toString('base64')];
   const { status, body } = await (await start()).postJson('/caption', { images });
   expect(status).toBe(200);
