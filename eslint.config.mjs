@@ -60,7 +60,7 @@ const packagesAwayFromHome = folders.map((folder) => ({
 }));
 
 export default defineConfig(
-  globalIgnores(['dist/', 'coverage/', 'training/', 'models/', 'runs/']),
+  globalIgnores(['dist/', 'test/.servers/', 'bench/', 'coverage/', 'training/', 'models/', 'runs/']),
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -62,6 +62,10 @@ export const SETTINGS = {
   otlpEndpoint: text('OTEL_EXPORTER_OTLP_ENDPOINT', ''),
   /** `name=value`, separated by commas: such as what the collector wants for authorization. */
   otlpHeaders: secret('OTEL_EXPORTER_OTLP_HEADERS'),
+  /** What `score --url` shows to a server that asks for keys. */
+  apiKey: text('API_KEY', ''),
+  /** Of AWS's own only some buckets take it; other servers that speak S3 often take nothing else. */
+  s3PathStyle: boolean('OBJECT_STORE_PATH_STYLE', false),
   logLevel: oneOf('LOG_LEVEL', 'info', LOG_LEVELS),
   /** Holds each response against openapi.yaml before it is sent: for development and tests, since it costs time. */
   validateResponses: boolean('VALIDATE_RESPONSES', false),

@@ -24,7 +24,7 @@ export class PendingJob {
 
   constructor(readonly job: PhotoJob) {
     this.units = unitsOf(job);
-    this.batchKey = JSON.stringify([job.task, job.model, Object.entries(job.options).sort()]);
+    this.batchKey = JSON.stringify([job.task, job.model, Object.entries(job.options).sort(), job.batch]);
     const questions = job.task === 'vqa' ? job.questions : [];
     this.resultKey = job.sha256 && JSON.stringify([job.sha256, this.batchKey, questions, job.priority]);
     this.result = new Promise((resolve, reject) => {

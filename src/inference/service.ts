@@ -15,6 +15,8 @@ export interface Work {
   readonly priority: Priority;
   /** Of `image`: jobs that name it share what is known of the photo, and with equal jobs in flight the whole result. */
   readonly sha256?: string;
+  /** Jobs that name one share a run of the graphs with those of the same name only. */
+  readonly batch?: string;
 }
 
 /** What one photo asks of the model: a caption, or answers to questions. */

@@ -1,97 +1,54 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { goldenImage } from '../golden';
-import { TINY_BUNDLE } from '../tiny-bundle';
+import { CANNOT_RUN, readRows, score, SOME_PHOTO_FAILED, startScore } from './score-process';
+import { temporaryFolder } from './temporary-folder';
 
-jest.setTimeout(60_000);
-
-// The script as a user runs it, built by `npm run build`.
-const SCRIPT = path.join(__dirname, '../../dist/batch/main.js');
-const SOME_PHOTO_FAILED = 1;
-const CANNOT_RUN = 2;
-
-let folder: string;
-let photos: string;
-let out: string;
+const at = temporaryFolder();
+const photos = (...names: string[]): string => at('photos', ...names);
+const out = (): string => at('results.jsonl');
 
 beforeEach(() => {
-  folder = mkdtempSync(path.join(tmpdir(), 'score-'));
-  photos = path.join(folder, 'photos');
-  out = path.join(folder, 'results.jsonl');
-  mkdirSync(path.join(photos, 'more'), { recursive: true });
-  writeFileSync(path.join(photos, 'a.jpg'), goldenImage('exif-1.jpg'));
-  writeFileSync(path.join(photos, 'broken.jpg'), goldenImage('exif-1.jpg').subarray(0, 1000));
-  writeFileSync(path.join(photos, 'more/b.webp'), goldenImage('animated.webp'));
+  mkdirSync(photos('more'), { recursive: true });
+  writeFileSync(photos('a.jpg'), goldenImage('exif-1.jpg'));
+  writeFileSync(photos('broken.jpg'), goldenImage('exif-1.jpg').subarray(0, 1000));
+  writeFileSync(photos('more/b.webp'), goldenImage('animated.webp'));
 });
-
-afterEach(() => {
-  rmSync(folder, { recursive: true });
-});
-
-function start(...args: string[]) {
-  return spawn(process.execPath, [SCRIPT, ...args, '--bundle', TINY_BUNDLE], { stdio: ['ignore', 'ignore', 'pipe'] });
-}
-
-async function score(...args: string[]): Promise<{ code: number; said: string }> {
-  const run = start(...args);
-  let said = '';
-  run.stderr.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
-  });
-  const [code] = (await once(run, 'close')) as [number];
-  return { code, said };
-}
-
-function lines(file = out): Record<string, unknown>[] {
-  return readFileSync(file, 'utf8')
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
-}
 
 const number = expect.any(Number) as number;
+const text = expect.stringMatching(/./) as string;
 
 test('a folder becomes a line for each photo; a broken one becomes its problem and the exit code', async () => {
-  const { code, said } = await score(photos, '--out', out);
+  const { code, said, printed } = await score([photos(), '--out', out(), '--json']);
   expect(code).toBe(SOME_PHOTO_FAILED);
   expect(said).toContain('3/3 photos, 1 failed');
-  expect(lines()).toEqual([
-    {
-      image: path.join(photos, 'a.jpg'),
-      caption: expect.stringMatching(/./) as string,
-      score: number,
-      log_probability: number,
-    },
-    {
-      image: path.join(photos, 'broken.jpg'),
-      problem: { code: 'undecodable_image', detail: 'The image is damaged or incomplete.' },
-    },
-    {
-      image: path.join(photos, 'more/b.webp'),
-      caption: expect.stringMatching(/./) as string,
-      score: number,
-      log_probability: number,
-    },
+  const problem = { code: 'undecodable_image', detail: 'The image is damaged or incomplete.' };
+  expect(readRows(out())).toEqual([
+    { image: photos('a.jpg'), caption: text, score: number, log_probability: number },
+    { image: photos('broken.jpg'), problem },
+    { image: photos('more/b.webp'), caption: text, score: number, log_probability: number },
   ]);
-  const whole = readFileSync(out, 'utf8');
-  // Again: nothing is left to do, and the failure still counts.
-  expect((await score(photos, '--out', out)).code).toBe(SOME_PHOTO_FAILED);
-  expect(readFileSync(out, 'utf8')).toBe(whole);
+  expect(readRows(`${out()}.errors.jsonl`)).toEqual([{ image: photos('broken.jpg'), problem }]);
+  expect(JSON.parse(printed)).toMatchObject({ items: 3, scored: 2, failed: 1, resumed: 0, mean_score: number });
+
+  // Again: nothing is left to do, the failure still counts, and no file is touched.
+  const before = ['', '.journal'].map((name) => statSync(out() + name).mtimeMs);
+  const again = await score([photos(), '--out', out(), '--json']);
+  expect(again.code).toBe(SOME_PHOTO_FAILED);
+  expect(JSON.parse(again.printed)).toMatchObject({ items: 3, scored: 2, failed: 1, resumed: 3 });
+  expect(['', '.journal'].map((name) => statSync(out() + name).mtimeMs)).toEqual(before);
 });
 
 test('questions become a line for each photo and question', async () => {
-  const list = path.join(folder, 'list.txt');
-  const [photo, missing] = [path.join(photos, 'a.jpg'), path.join(photos, 'missing.jpg')];
+  const list = at('list.txt');
+  const [photo, missing] = [photos('a.jpg'), photos('missing.jpg')];
   writeFileSync(list, `${photo}\n${missing}\n`);
-  const { code } = await score(list, '--out', out, '--question', 'what colour?', '--question', 'how many?');
+  const { code } = await score([list, '--out', out(), '--question', 'what colour?', '--question', 'how many?']);
   expect(code).toBe(SOME_PHOTO_FAILED);
   const answers = Array<object>(5).fill({ answer: expect.any(String) as string, score: number });
   const problem = { code: 'undecodable_image', detail: expect.stringContaining('ENOENT') as string };
-  expect(lines()).toEqual([
+  expect(readRows(out())).toEqual([
     { image: photo, question: 'what colour?', answers },
     { image: photo, question: 'how many?', answers },
     { image: missing, question: 'what colour?', problem },
@@ -99,47 +56,140 @@ test('questions become a line for each photo and question', async () => {
   ]);
 });
 
-test('a run that is killed goes on where it stopped and ends as one that was not', async () => {
-  rmSync(path.join(photos, 'broken.jpg'));
-  for (let n = 0; n < 40; n += 1) {
-    cpSync(path.join(photos, n % 2 ? 'a.jpg' : 'more/b.webp'), path.join(photos, `copy-${n}.jpg`));
-  }
-  const unbroken = path.join(folder, 'unbroken.jsonl');
-  expect((await score(photos, '--out', unbroken)).code).toBe(0);
-
-  const killed = start(photos, '--out', out);
-  const gone = once(killed, 'close');
-  while (!wroteALine()) {
-    await sleep(1);
-  }
-  killed.kill('SIGKILL');
-  await gone;
-
-  expect((await score(photos, '--out', out)).code).toBe(0);
-  expect(lines().map(({ image, caption }) => [image, caption])).toEqual(
-    lines(unbroken).map(({ image, caption }) => [image, caption]),
-  );
+test('broken items are tried again when asked, and the output is as if they had never been broken', async () => {
+  expect((await score([photos(), '--out', out(), '--batch-size', '2'])).code).toBe(SOME_PHOTO_FAILED);
+  const [first] = readRows(out());
+  writeFileSync(photos('broken.jpg'), goldenImage('exif-6.jpg'));
+  expect((await score([photos(), '--out', out(), '--batch-size', '2'])).code).toBe(SOME_PHOTO_FAILED);
+  expect((await score([photos(), '--out', out(), '--batch-size', '2', '--retry-failed'])).code).toBe(0);
+  expect(readRows(out())[0]).toEqual(first);
+  expect(existsSync(`${out()}.errors.jsonl`)).toBe(false);
+  await score([photos(), '--out', at('fresh.jsonl'), '--batch-size', '2']);
+  expect(readFileSync(out(), 'utf8')).toBe(readFileSync(at('fresh.jsonl'), 'utf8'));
 });
 
-function wroteALine(): boolean {
-  try {
-    return readFileSync(out, 'utf8').includes('\n');
-  } catch {
-    return false;
+test('shards merged are the bytes of the whole; one that is missing or another run is refused', async () => {
+  for (let n = 0; n < 7; n += 1) {
+    cpSync(photos(n % 2 ? 'a.jpg' : 'more/b.webp'), photos(`copy-${n}.jpg`));
   }
-}
+  const run = (name: string, ...args: string[]): Promise<unknown> =>
+    score([photos(), '--out', at(name), '--batch-size', '2', ...args]);
+  await run('whole.jsonl');
+  await run('0.jsonl', '--shard', '0/2');
+  await run('1.jsonl', '--shard', '1/2');
+  await run('other.jsonl', '--shard', '1/2', '--num-beams', '1');
+  expect(readRows(at('0.jsonl')).length + readRows(at('1.jsonl')).length).toBe(10);
 
-test.each<[string, string[], RegExp]>([
-  ['an input that is not there', ['nowhere', '--out', 'x'], /error: .*ENOENT.*nowhere/],
-  ['beams that are no number', ['.', '--out', 'x', '--num-beams', '-1'], /Expected a whole number from 1/],
+  const merged = await score(['merge', at('1.jsonl'), at('0.jsonl'), '--out', at('merged.jsonl')]);
+  expect(merged.code).toBe(SOME_PHOTO_FAILED);
+  for (const name of ['', '.errors.jsonl']) {
+    expect(readFileSync(at(`merged.jsonl${name}`), 'utf8')).toBe(readFileSync(at(`whole.jsonl${name}`), 'utf8'));
+  }
+  const refused = async (...parts: string[]): Promise<string> =>
+    (await score(['merge', ...parts.map((part) => at(part)), '--out', at('no.jsonl')])).said;
+  expect(await refused('0.jsonl')).toContain('Expected each of 2 shards once; missing: 1.');
+  expect(await refused('0.jsonl', '0.jsonl')).toContain('missing: 1.');
+  expect(await refused('0.jsonl', 'other.jsonl')).toMatch(/other\.jsonl is of another run than .*num_beams/);
+  expect(await refused('0.jsonl', 'nothing.jsonl')).toContain('is not there');
+});
+
+test('a run with another question, model or input is refused by name, and --restart begins anew', async () => {
+  await score([photos(), '--out', out()]);
+  const before = readFileSync(out(), 'utf8');
+  for (const [args, name] of [
+    [[photos(), '--num-beams', '1'], 'num_beams'],
+    [[photos(), '--question', 'why?'], 'input'],
+    [[photos('more')], 'input'],
+    [[photos(), '--limit', '2'], 'input'],
+  ] as const) {
+    const { code, said } = await score([...args, '--out', out()]);
+    expect([code, said]).toEqual([CANNOT_RUN, expect.stringContaining(`The output was begun with ${name} `)]);
+  }
+  expect(readFileSync(out(), 'utf8')).toBe(before);
+  await score([photos(), '--limit', '1', '--restart', '--out', out()]);
+  expect(readRows(out())).toHaveLength(1);
+});
+
+test('one run writes an output at a time', async () => {
+  const first = startScore([photos(), '--out', out()]);
+  while (!existsSync(`${out()}.journal`)) {
+    await sleep(5);
+  }
+  const { code, said } = await score([photos(), '--out', out()]);
+  expect([code, said]).toEqual([CANNOT_RUN, expect.stringContaining('Another run is writing')]);
+  first.kill('SIGKILL');
+});
+
+test('sidecars hold the captions; somebody else stays; a later run leaves out photos that have one', async () => {
+  writeFileSync(photos('more/b.webp.xmp'), 'my own');
+  const first = await score([photos(), '--out', out(), '--sidecar', 'xmp']);
+  expect([first.code, first.said]).toEqual([CANNOT_RUN, expect.stringContaining('1 files are there already')]);
+  const [row] = readRows(out()) as { caption: string }[];
+  expect(readFileSync(photos('a.jpg.xmp'), 'utf8')).toContain(`<rdf:li xml:lang="x-default">${row?.caption}</rdf:li>`);
+  expect(readFileSync(photos('more/b.webp.xmp'), 'utf8')).toBe('my own');
+  expect(existsSync(photos('broken.jpg.xmp'))).toBe(false);
+
+  writeFileSync(photos('c.jpg'), goldenImage('exif-6.jpg'));
+  const args = [photos(), '--out', at('new.jsonl'), '--sidecar', 'xmp', '--skip-existing', '--json'];
+  expect(JSON.parse((await score(args)).printed)).toMatchObject({ items: 4, scored: 1, failed: 1, skipped: 2 });
+  expect(readRows(at('new.jsonl')).map(({ image }) => image)).toEqual([photos('broken.jpg'), photos('c.jpg')]);
+});
+
+test('standard input gives a list, with NUL for names that hold line breaks', async () => {
+  cpSync(photos('a.jpg'), photos('two\nlines "🐕" =1+1.jpg'));
+  const input = `${photos('two\nlines "🐕" =1+1.jpg')}\0${photos('a.jpg')}\0`;
+  expect((await score(['-', '-0', '--out', out()], { input })).code).toBe(0);
+  const [named, plain] = readRows(out());
+  expect(named).toEqual({ ...plain, image: photos('two\nlines "🐕" =1+1.jpg') });
+  expect(existsSync(`${out()}.stdin`)).toBe(false);
+});
+
+test('files that cannot be photos are broken items, each with its reason', async () => {
+  writeFileSync(photos('empty.jpg'), '');
+  symlinkSync('circle.jpg', photos('circle.jpg'));
+  mkdirSync(photos('folder.jpg'));
+  symlinkSync('folder.jpg', photos('link-to-folder.jpg'));
+  symlinkSync('/dev/zero', photos('endless.jpg'));
+  expect((await score([photos(), '--out', out()])).code).toBe(SOME_PHOTO_FAILED);
+  const details = readRows(`${out()}.errors.jsonl`) as { image: string; problem: { detail: string } }[];
+  expect(details.map(({ image, problem }) => [path.basename(image), problem.detail])).toEqual([
+    ['broken.jpg', 'The image is damaged or incomplete.'],
+    ['circle.jpg', expect.stringContaining('ELOOP')],
+    ['empty.jpg', 'The image is empty.'],
+    ['endless.jpg', 'The file cannot be read: it is no file.'],
+    ['link-to-folder.jpg', 'The file cannot be read: it is no file.'],
+  ]);
+});
+
+test('a full disk is a sentence, and what was done is kept', async () => {
+  await score([photos(), '--out', at('expected.jsonl')]);
+  symlinkSync('/dev/full', out());
+  const { code, said } = await score([photos(), '--out', out()]);
+  expect([code, said]).toEqual([CANNOT_RUN, expect.stringMatching(/error: ENOSPC: no space left on device/)]);
+  rmSync(out());
+  const again = await score([photos(), '--out', out(), '--json']);
+  expect(JSON.parse(again.printed)).toMatchObject({ items: 3, resumed: 3 });
+  expect(readFileSync(out(), 'utf8')).toBe(readFileSync(at('expected.jsonl'), 'utf8'));
+});
+
+test.each<[string, () => string[], RegExp]>([
+  ['an input that is not there', () => ['nowhere', '--out', out()], /error: .*ENOENT.*nowhere/],
+  ['a folder for the output that is not there', () => ['.', '--out', at('no/x')], /error: .*ENOENT.*no/],
+  ['an output that cannot be written', () => ['.', '--out', '/proc/x'], /error: (?:EACCES|ENOENT|EPERM).*\/proc\/x/],
+  ['an output with content of its own', () => [photos(), '--out', photos('a.jpg')], /has content but no journal/],
+  ['beams that are no number', () => ['.', '--out', out(), '--num-beams', '-1'], /Expected a whole number from 1/],
   [
     'more beams than the bundle allows',
-    ['.', '--out', 'x', '--num-beams', '9'],
+    () => ['.', '--out', out(), '--num-beams', '9'],
     /Expected --num-beams of at most 8 but received 9/,
   ],
-  ['no output', ['.'], /required option '--out <file>' not specified/],
+  ['a shard beyond the last', () => ['.', '--out', out(), '--shard', '2/2'], /Expected i\/n with i from 0 to n - 1/],
+  ['a field that is none', () => ['.', '--out', out(), '--fields', 'caption,mood'], /There is no field "mood"/],
+  ['results that go by id, without ids', () => [photos(), '--out', out(), '--format', 'coco'], /a\.jpg has none/],
+  ['no output', () => ['.'], /required option '--out <file>' not specified/],
 ])('%s is a sentence and another exit code', async (_what, args, sentence) => {
-  const { code, said } = await score(...args);
+  const { code, said } = await score(args());
   expect(said).toMatch(sentence);
+  expect(said).not.toMatch(/^\s+at /m);
   expect(code).toBe(CANNOT_RUN);
 });

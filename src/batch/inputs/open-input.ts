@@ -1,0 +1,123 @@
+import { createWriteStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { glob, isDynamicPattern } from 'tinyglobby';
+import { RunError } from '../errors';
+import type { InputItem } from '../item';
+import { cocoItems, formatOfJson, readJson, vqaItems } from './annotations';
+import { isPhotoName, photosBelow } from './folder';
+import type { Input, InputFormat, InputOptions } from './input';
+import { readCsv, readJsonLines, readList } from './rows';
+import { isS3Address, photosInS3 } from './s3';
+import { readTar } from './webdataset';
+
+const FORMAT_OF_EXTENSION: Readonly<Record<string, InputFormat>> = {
+  '.jsonl': 'jsonl',
+  '.ndjson': 'jsonl',
+  '.csv': 'csv',
+  '.tar': 'tar',
+};
+
+/**
+ * What a run is about, one input after the other: a folder, a pattern, a photo, an address in S3, or a file with items.
+ * @param names `-` is standard input
+ * @throws RunError, and errors of the file system, when one is not there or not what it should be
+ */
+export async function openInput(names: readonly string[], options: InputOptions): Promise<Input> {
+  const inputs: Input[] = [];
+  for (const name of names) {
+    inputs.push(await openOne(name, options));
+  }
+  return {
+    async *items() {
+      for (const input of inputs) {
+        yield* input.items();
+      }
+    },
+  };
+}
+
+async function openOne(name: string, options: InputOptions): Promise<Input> {
+  if (name === '-') {
+    await pipeline(process.stdin, createWriteStream(options.spool));
+    return openFile(options.spool, options.format ?? 'list', options);
+  }
+  if (isS3Address(name)) {
+    return withImages(() => photosInS3(name));
+  }
+  const found = await stat(name).catch((error: unknown) => {
+    if (isDynamicPattern(name)) {
+      return undefined;
+    }
+    throw error;
+  });
+  if (found === undefined) {
+    const photos = (await glob(name, { dot: true, absolute: path.isAbsolute(name), followSymbolicLinks: false }))
+      .filter(isPhotoName)
+      .sort();
+    return withImages(() => photos);
+  }
+  if (found.isDirectory()) {
+    return withImages(() => photosBelow(name));
+  }
+  return isPhotoName(name) ? withImages(() => [name]) : openFile(name, await formatOf(name, options), options);
+}
+
+async function formatOf(file: string, { format }: InputOptions): Promise<InputFormat> {
+  const extension = path.extname(file).toLowerCase();
+  if (format === undefined && extension === '.json') {
+    return formatOfJson(file, await readJson(file));
+  }
+  return format ?? FORMAT_OF_EXTENSION[extension] ?? 'list';
+}
+
+async function openFile(file: string, format: InputFormat, options: InputOptions): Promise<Input> {
+  const { images } = options;
+  const below = (items: () => AsyncIterable<InputItem>): Input => ({ items: () => rooted(items(), images) });
+  switch (format) {
+    case 'list':
+      return below(() => readList(file, '\n'));
+    case 'list0':
+      return below(() => readList(file, '\0'));
+    case 'jsonl':
+      return below(() => readJsonLines(file));
+    case 'csv':
+      return below(() => readCsv(file));
+    case 'tar':
+      return { items: () => readTar(file) };
+    case 'coco': {
+      const items = cocoItems(await readJson(file), images ?? path.dirname(file));
+      return { items: () => each(items) };
+    }
+    case 'vqa': {
+      const answers = options.answers === undefined ? undefined : await readJson(options.answers);
+      const items = vqaItems(await readJson(file), images ?? path.dirname(file), answers);
+      return { items: () => each(items) };
+    }
+    case 'photos':
+      throw new RunError(`${file} is not a folder of photos.`);
+  }
+}
+
+async function* rooted(items: AsyncIterable<InputItem>, images: string | undefined): AsyncGenerator<InputItem> {
+  for await (const item of items) {
+    const isPlace = images === undefined || path.isAbsolute(item.image) || isS3Address(item.image);
+    yield isPlace ? item : { ...item, image: path.join(images, item.image) };
+  }
+}
+
+function withImages(images: () => AsyncIterable<string> | Iterable<string>): Input {
+  return {
+    async *items() {
+      for await (const image of images()) {
+        yield { image };
+      }
+    },
+  };
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- a list among inputs that are read as they are needed
+async function* each<T>(values: readonly T[]): AsyncGenerator<T> {
+  yield* values;
+}

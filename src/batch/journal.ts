@@ -1,0 +1,212 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { RunError } from './errors';
+import type { Row } from './item';
+import { readLines } from './text-lines';
+
+/** What a run's results depend on; a run goes on under the same only. */
+export type Fingerprint = Readonly<Record<string, unknown>>;
+
+interface Place {
+  readonly offset: number;
+  readonly bytes: number;
+  readonly failed: number;
+}
+
+const HEADER = 'distillvlm_journal';
+const VERSION = 1;
+const BATCH = /^\{"batch":(\d+),"failed":(\d+),"rows":\[.*\]\}$/s;
+const FINISHED = '{"finished":true}';
+/** What a power cut may take; a process that is killed loses nothing that it has written. */
+const SYNC_MS = 1_000;
+
+/**
+ * What a run has done, beside its output: a line with the fingerprint, then one for each batch with all of its rows, in
+ * the order in which they were done. A batch that is there twice counts as it was done last. Half a line at the end is
+ * cut off; a batch is there as a whole or not at all.
+ */
+export class Journal {
+  private appending: Promise<void> = Promise.resolve();
+  private syncedAtMs = performance.now();
+
+  private constructor(
+    private readonly handle: FileHandle,
+    readonly fingerprint: Fingerprint,
+    private readonly places: Map<number, Place>,
+    private end: number,
+    private isFinished: boolean,
+  ) {}
+
+  /** Begins a journal. */
+  static async create(file: string, fingerprint: Fingerprint): Promise<Journal> {
+    const handle = await open(file, 'w+');
+    const header = `${JSON.stringify({ [HEADER]: VERSION, ...fingerprint })}\n`;
+    try {
+      await handle.write(header, 0);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    return new Journal(handle, fingerprint, new Map(), Buffer.byteLength(header), false);
+  }
+
+  /**
+   * Opens a journal to go on with it.
+   * @returns undefined where there is none, or none that says what it is of
+   * @throws RunError when the file is something else
+   */
+  static async open(file: string): Promise<Journal | undefined> {
+    let handle: FileHandle;
+    try {
+      handle = await open(file, 'r+');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+        return undefined;
+      }
+      throw error;
+    }
+    try {
+      const journal = await Journal.read(file, handle);
+      if (journal === undefined) {
+        await handle.close();
+      }
+      return journal;
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** What a file holds, cut behind its last whole line. */
+  private static async read(file: string, handle: FileHandle): Promise<Journal | undefined> {
+    const places = new Map<number, Place>();
+    let fingerprint: Fingerprint | undefined;
+    let end = 0;
+    let finished = false;
+    for await (const { text, offset, bytes, whole } of readLines(file)) {
+      if (!whole) {
+        break;
+      }
+      if (fingerprint === undefined) {
+        fingerprint = parseHeader(file, text);
+      } else if (text === FINISHED) {
+        finished = true;
+      } else {
+        const [, batch, failed] = BATCH.exec(text) ?? [];
+        if (batch === undefined) {
+          break;
+        }
+        places.set(Number(batch), { offset, bytes, failed: Number(failed) });
+        finished = false;
+      }
+      end = offset + bytes;
+    }
+    if (fingerprint === undefined) {
+      return undefined;
+    }
+    if ((await handle.stat()).size > end) {
+      await handle.truncate(end);
+    }
+    return new Journal(handle, fingerprint, places, end, finished);
+  }
+
+  /** Whether a run has come to its end, its output included. */
+  get finished(): boolean {
+    return this.isFinished;
+  }
+
+  /** Rows of these batches that have a problem. */
+  get failedRows(): number {
+    return [...this.places.values()].reduce((sum, { failed }) => sum + failed, 0);
+  }
+
+  has(batch: number): boolean {
+    return this.places.has(batch);
+  }
+
+  hasFailures(batch: number): boolean {
+    return (this.places.get(batch)?.failed ?? 0) > 0;
+  }
+
+  /** @returns undefined for a batch that is not there */
+  async read(batch: number): Promise<readonly Row[] | undefined> {
+    const place = this.places.get(batch);
+    if (place === undefined) {
+      return undefined;
+    }
+    const buffer = Buffer.alloc(place.bytes);
+    await this.handle.read(buffer, 0, place.bytes, place.offset);
+    return (JSON.parse(buffer.toString('utf8')) as { rows: Row[] }).rows;
+  }
+
+  async append(batch: number, rows: readonly Row[]): Promise<void> {
+    const failed = rows.filter(({ problem }) => problem !== undefined).length;
+    const place = await this.write(JSON.stringify({ batch, failed, rows }));
+    this.places.set(batch, { ...place, failed });
+    this.isFinished = false;
+  }
+
+  async finish(): Promise<void> {
+    if (!this.isFinished) {
+      await this.write(FINISHED);
+      await this.handle.datasync();
+      this.isFinished = true;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.appending.catch(() => undefined);
+    await this.handle.close();
+  }
+
+  /** One line after the other. */
+  private write(text: string): Promise<{ offset: number; bytes: number }> {
+    const line = Buffer.from(`${text}\n`);
+    const written = this.appending.then(async () => {
+      const offset = this.end;
+      await writeWhole(this.handle, line, offset);
+      this.end += line.length;
+      if (performance.now() - this.syncedAtMs > SYNC_MS) {
+        await this.handle.datasync();
+        this.syncedAtMs = performance.now();
+      }
+      return { offset, bytes: line.length };
+    });
+    this.appending = written.then(() => undefined);
+    this.appending.catch(() => undefined);
+    return written;
+  }
+}
+
+/** A disk that is nearly full takes a part, and says so only when it is asked again. */
+async function writeWhole(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+function parseHeader(file: string, text: string): Fingerprint {
+  try {
+    const { [HEADER]: version, ...fingerprint } = JSON.parse(text) as Record<string, unknown>;
+    if (version === VERSION) {
+      return fingerprint;
+    }
+  } catch {
+    // Said below.
+  }
+  throw new RunError(`${file} is not the journal of a run of this version; move it away or choose another output.`);
+}
+
+/** @throws RunError that names what differs */
+export function requireSame(earlier: Fingerprint, now: Fingerprint): void {
+  for (const name of new Set([...Object.keys(earlier), ...Object.keys(now)])) {
+    const [before, after] = [earlier[name], now[name]].map((value) =>
+      value === undefined ? 'none' : JSON.stringify(value),
+    );
+    if (before !== after) {
+      throw new RunError(
+        `The output was begun with ${name} ${before}, not ${after}; choose another output, or begin anew with --restart.`,
+      );
+    }
+  }
+}

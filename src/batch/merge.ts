@@ -1,0 +1,108 @@
+import { RunError } from './errors';
+import { type Fingerprint, Journal, requireSame } from './journal';
+import { lockOutput } from './lock';
+import { createFiles, journalOf, openJournal } from './output';
+import type { Field, OutputFormat } from './outputs/formats';
+import { Progress } from './progress';
+import { type Summary, summaryOf } from './summary';
+
+interface Part {
+  readonly output: string;
+  readonly index: number;
+  readonly journal: Journal;
+}
+
+/**
+ * Puts the outputs of all shards together: the same bytes as of a run without shards, journal included.
+ * @throws RunError when one is missing, not finished, or of another run
+ */
+export async function merge(outputs: readonly string[], target: string): Promise<Summary> {
+  const lock = await lockOutput(target);
+  const parts: Part[] = [];
+  try {
+    for (const output of outputs) {
+      parts.push(await openPart(output));
+    }
+    const whole = requireAllParts(parts);
+    return await writeWhole(target, whole, parts);
+  } finally {
+    await Promise.all(parts.map(({ journal }) => journal.close()));
+    await lock.release();
+  }
+}
+
+async function openPart(output: string): Promise<Part> {
+  const journal = await Journal.open(journalOf(output));
+  if (journal === undefined) {
+    throw new RunError(`${journalOf(output)}, which has the results of ${output}, is not there.`);
+  }
+  const [index = 0] = shardOf(journal.fingerprint);
+  if (!journal.finished) {
+    await journal.close();
+    throw new RunError(`${output} is not finished; start its run again.`);
+  }
+  return { output, index, journal };
+}
+
+/** @returns the fingerprint of the run without shards */
+function requireAllParts(parts: readonly Part[]): Fingerprint {
+  const [first] = parts;
+  if (first === undefined) {
+    throw new RunError('There is nothing to merge.');
+  }
+  const whole = { ...first.journal.fingerprint, shard: '0/1' };
+  const [, count = 1] = shardOf(first.journal.fingerprint);
+  for (const { output, journal } of parts) {
+    const [index] = shardOf(journal.fingerprint);
+    try {
+      requireSame({ ...first.journal.fingerprint, shard: `${index ?? 0}/${count}` }, journal.fingerprint);
+    } catch (cause) {
+      throw new RunError(`${output} is of another run than ${first.output}: ${(cause as Error).message}`, { cause });
+    }
+  }
+  const missing = Array.from({ length: count }, (_, n) => n).filter((n) => !parts.some(({ index }) => index === n));
+  if (missing.length > 0 || parts.length !== count) {
+    throw new RunError(`Expected each of ${count} shards once; missing: ${missing.join(', ') || 'none'}.`);
+  }
+  return whole;
+}
+
+async function writeWhole(target: string, fingerprint: Fingerprint, parts: readonly Part[]): Promise<Summary> {
+  const { items, batch_size, format, fields } = fingerprint as unknown as {
+    items: number;
+    batch_size: number;
+    format: OutputFormat;
+    fields: Field[];
+  };
+  const journal = await openJournal(target, fingerprint, false);
+  const progress = new Progress(items, false);
+  const files = await createFiles(target, format, fields);
+  try {
+    for (let batch = 0; batch * batch_size < items; batch += 1) {
+      const part = parts.find(({ index }) => index === batch % parts.length);
+      const rows = await part?.journal.read(batch);
+      if (rows === undefined) {
+        throw new RunError(`Batch ${batch} is in no shard; start their runs again.`);
+      }
+      if (!journal.has(batch)) {
+        await journal.append(batch, rows);
+      }
+      for (const file of files) {
+        await file.write(rows);
+      }
+      progress.count(rows, false);
+    }
+    for (const file of files) {
+      await file.finish();
+    }
+    await journal.finish();
+    return summaryOf(target, progress);
+  } finally {
+    await Promise.all(files.map((file) => file.close()));
+    await journal.close();
+  }
+}
+
+function shardOf({ shard }: Fingerprint): number[] {
+  return String(shard).split('/').map(Number);
+}

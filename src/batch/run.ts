@@ -1,0 +1,86 @@
+import type { Writer } from './outputs/results-file';
+import { asCompleted, inOrder } from './in-order';
+import type { InputItem, ItemBatch, Item, Outcome, Row } from './item';
+import { cutBatches } from './item';
+import type { Journal } from './journal';
+import type { Progress } from './progress';
+import type { Scorer } from './scorers/scorer';
+
+export interface RunOptions {
+  /** Items of a batch, at least 1. */
+  readonly batchSize: number;
+  /** Batches under way at a time, at least 1. */
+  readonly window: number;
+  /** Every `count`th batch is this run's, from `index` on. */
+  readonly shard: { readonly index: number; readonly count: number };
+  /** Rows are written as they are done, in place of in the input's order. */
+  readonly unordered: boolean;
+  /** Batches with a broken item are done again. */
+  readonly retryFailed: boolean;
+  /** Whether an item has a result of an earlier run and is left out. */
+  readonly isDone?: (item: Item) => Promise<boolean>;
+}
+
+/**
+ * Goes through the whole collection: what the journal has is taken from there, the rest is scored and journalled, and
+ * everything is written. So a run that goes on where another stopped writes what an unbroken one does.
+ */
+export async function run(
+  items: AsyncIterable<InputItem>,
+  scorer: Scorer,
+  journal: Journal,
+  writers: readonly Writer[],
+  progress: Progress,
+  options: RunOptions,
+): Promise<void> {
+  const { batchSize, window, retryFailed, unordered } = options;
+  const take = async (batch: ItemBatch): Promise<{ rows: readonly Row[]; resumed: boolean }> => {
+    const again = retryFailed && journal.hasFailures(batch.index);
+    const earlier = again ? undefined : await journal.read(batch.index);
+    if (earlier !== undefined) {
+      return { rows: earlier, resumed: true };
+    }
+    const rows = await scoreBatch(batch, scorer, options);
+    await journal.append(batch.index, rows);
+    return { rows, resumed: false };
+  };
+  const batches = ofShard(cutBatches(items, batchSize), options);
+  for await (const { rows, resumed } of (unordered ? asCompleted : inOrder)(batches, window, take)) {
+    // A writer at a time: what fails in one is met before the next.
+    for (const writer of writers) {
+      await writer.write(rows);
+    }
+    progress.count(rows, resumed);
+  }
+  for (const writer of writers) {
+    await writer.finish();
+  }
+  await journal.finish();
+}
+
+async function scoreBatch({ index, items }: ItemBatch, scorer: Scorer, { isDone }: RunOptions): Promise<Row[]> {
+  const done = await Promise.all(items.map((item) => isDone?.(item) ?? Promise.resolve(false)));
+  const wanted = items.filter((_, n) => !done[n]);
+  const outcomes = wanted.length === 0 ? [] : [...(await scorer.score({ index, items: wanted }))];
+  return items.map((item, n) => toRow(item, done[n] ? { skipped: true } : outcomes.shift()));
+}
+
+function toRow(input: InputItem, outcome: Outcome | undefined): Row {
+  if (outcome === undefined) {
+    throw new RangeError('Expected an outcome for each item');
+  }
+  // The photo itself is not for the journal; JSON leaves out what is undefined.
+  return { ...input, bytes: undefined, ...outcome } as Row;
+}
+
+/** Whole batches go to a shard, so that each is what it is in a run without shards. */
+async function* ofShard(
+  batches: AsyncIterable<ItemBatch>,
+  { shard: { index, count } }: RunOptions,
+): AsyncGenerator<ItemBatch> {
+  for await (const batch of batches) {
+    if (batch.index % count === index) {
+      yield batch;
+    }
+  }
+}

@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import type { Settings } from '../config';
+import { createInferenceService } from '../inference/create-service';
+import { createLogger } from '../logger';
+import { type ModelFacts, readModelFacts } from '../vision-language/facts';
+import type { DecodingOptions } from '../vision-language/results';
+import { RunError } from './errors';
+import { openInput } from './inputs/open-input';
+import { askingEach, limited, survey } from './inputs/survey';
+import type { Options } from './options';
+import { formatOf, removeSpool } from './output';
+import { needsIds } from './outputs/formats';
+import { ReportFiles } from './outputs/report-files';
+import { hasSidecar, Sidecars } from './outputs/sidecars';
+import { type Collection, scoreCollection } from './score-collection';
+import { LocalScorer } from './scorers/local-scorer';
+import type { Scorer } from './scorers/scorer';
+import { ServerScorer } from './scorers/server-scorer';
+import type { Summary } from './summary';
+
+/** Who does the work, and what the results depend on because of it. */
+interface Worker {
+  readonly dependsOn: Readonly<Record<string, unknown>>;
+  readonly createScorer: () => Promise<Scorer>;
+}
+
+/**
+ * Scores what the command line says.
+ * @throws RunError, and errors of the file system, with a sentence for the user
+ */
+export async function score(inputs: readonly string[], options: Options, settings: Settings): Promise<Summary> {
+  const spool = `${options.out}.stdin`;
+  const inputFormat = options.null ? 'list0' : options.inputFormat;
+  const { images, answers, limit, question: questions, sidecar } = options;
+  try {
+    const input = await openInput(inputs, {
+      spool,
+      ...(inputFormat && { format: inputFormat }),
+      ...(images !== undefined && { images }),
+      ...(answers !== undefined && { answers }),
+    });
+    const items = (): ReturnType<typeof limited> => limited(askingEach(input, questions), limit);
+    const known = await survey(items());
+    const format = options.format ?? formatOf(options.out);
+    if (needsIds(format) && known.firstWithoutId !== undefined) {
+      throw new RunError(`Results of --format ${format} go by id, and ${known.firstWithoutId} has none.`);
+    }
+    if (options.skipExisting && sidecar === undefined) {
+      throw new RunError('--skip-existing looks at sidecars; say which by --sidecar.');
+    }
+    const decoding = await decodingOptions(options);
+    const worker =
+      options.url === undefined
+        ? await ownWorker(options, settings, decoding)
+        : await server(options.url, settings, decoding);
+    const collection: Collection = {
+      output: options.out,
+      format,
+      fields: options.fields,
+      count: known.items,
+      items,
+      fingerprint: {
+        ...worker.dependsOn,
+        ...decodingNames(decoding),
+        input: known.sha256,
+        items: known.items,
+        format,
+        fields: options.fields,
+        batch_size: options.batchSize,
+        shard: `${options.shard.index}/${options.shard.count}`,
+        skip_existing: options.skipExisting ?? false,
+      },
+      restart: options.restart ?? false,
+      others: [
+        ...(options.report === undefined ? [] : [new ReportFiles(options.report)]),
+        ...(sidecar ? [new Sidecars(sidecar, options.overwrite ?? false)] : []),
+      ],
+      showProgress: true,
+      options: {
+        batchSize: options.batchSize,
+        // Beside the batch that each process works on, one that is read and waits for it.
+        window: 2 * options.workers,
+        shard: options.shard,
+        unordered: options.unordered ?? false,
+        retryFailed: options.retryFailed ?? false,
+        ...(options.skipExisting && sidecar && { isDone: ({ image }) => hasSidecar(image, sidecar) }),
+      },
+      createScorer: worker.createScorer,
+    };
+    return await scoreCollection(collection);
+  } finally {
+    await removeSpool(spool);
+  }
+}
+
+/** @throws RunError when the bundle does not allow what is asked */
+async function decodingOptions(options: Options): Promise<DecodingOptions> {
+  const { defaults, limits }: ModelFacts = await readModelFacts(options.bundle);
+  const numBeams = options.numBeams ?? defaults.numBeams;
+  const asked = {
+    numBeams,
+    // Alternatives that nobody has counted are all that the search finds.
+    numCaptions: options.numCaptions ?? (options.fields.includes('alternatives') ? numBeams : 1),
+    maxTokens: options.maxTokens ?? defaults.maxTokens,
+    topK: options.topK ?? defaults.topK,
+  };
+  const most = { ...limits, numCaptions: numBeams };
+  for (const [name, flag] of Object.entries(FLAGS) as [keyof typeof FLAGS, string][]) {
+    if (asked[name] > most[name]) {
+      throw new RunError(`Expected ${flag} of at most ${most[name]} but received ${asked[name]}`);
+    }
+  }
+  return { ...asked, regions: options.fields.includes('regions'), explain: false };
+}
+
+const FLAGS = {
+  numBeams: '--num-beams',
+  numCaptions: '--num-captions',
+  maxTokens: '--max-tokens',
+  topK: '--top-k',
+} as const;
+
+function decodingNames({ numBeams, numCaptions, maxTokens, topK }: DecodingOptions): Record<string, unknown> {
+  return { num_beams: numBeams, num_captions: numCaptions, max_tokens: maxTokens, top_k: topK };
+}
+
+async function ownWorker(options: Options, settings: Settings, decoding: DecodingOptions): Promise<Worker> {
+  const { bundle, workers } = options;
+  return {
+    dependsOn: { bundle: await checksum(path.join(bundle, 'manifest.json')) },
+    createScorer: async () => {
+      const service = createInferenceService({
+        bundle,
+        processes: workers,
+        threads: Math.max(1, Math.floor(availableParallelism() / workers)),
+        maxBatch: options.batchSize,
+        stageTimeoutMs: settings.stageTimeoutMs,
+        // A photo is asked everything at once, and once.
+        cacheBytes: 0,
+        maxPixelsInDecoding: settings.decodeMegapixels * 1e6,
+        logger: createLogger('error'),
+      });
+      await service.ready();
+      return new LocalScorer(service, decoding);
+    },
+  };
+}
+
+async function server(url: string, { apiKey }: Settings, options: DecodingOptions): Promise<Worker> {
+  const scorer = new ServerScorer({ url, apiKey, options });
+  return { dependsOn: { model: await scorer.model() }, createScorer: () => Promise.resolve(scorer) };
+}
+
+async function checksum(file: string): Promise<string> {
+  return createHash('sha256')
+    .update(await readFile(file))
+    .digest('hex');
+}

@@ -1,0 +1,107 @@
+import { readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { Journal, requireSame } from '../../src/batch/journal';
+import { temporaryFolder } from './temporary-folder';
+
+const at = temporaryFolder();
+const FINGERPRINT = { bundle: '12ab', num_beams: 5 };
+const PROBLEM = { code: 'undecodable_image', detail: 'The image is damaged.' };
+const ROWS = [
+  [
+    { image: 'ä\n.jpg', caption: 'a dog' },
+    { image: 'b.jpg', problem: PROBLEM },
+  ],
+  [{ image: 'c.jpg' }],
+];
+
+async function written(): Promise<void> {
+  const journal = await Journal.create(at('j'), FINGERPRINT);
+  await Promise.all([journal.append(1, ROWS[1] ?? []), journal.append(0, ROWS[0] ?? [])]);
+  await journal.close();
+}
+
+async function reopened(): Promise<Journal> {
+  const journal = await Journal.open(at('j'));
+  if (journal === undefined) {
+    throw new Error('Expected a journal');
+  }
+  return journal;
+}
+
+test('what was appended is there when it is opened again', async () => {
+  await written();
+  const journal = await reopened();
+  expect(journal.fingerprint).toEqual(FINGERPRINT);
+  expect(await journal.read(0)).toEqual(ROWS[0]);
+  expect(await journal.read(1)).toEqual(ROWS[1]);
+  expect(await journal.read(2)).toBeUndefined();
+  expect([journal.failedRows, journal.hasFailures(0), journal.hasFailures(1), journal.finished]).toEqual([
+    1,
+    true,
+    false,
+    false,
+  ]);
+  await journal.close();
+});
+
+test('wherever it is cut, whole batches are kept, and what is appended then is there', async () => {
+  await written();
+  const whole = readFileSync(at('j'));
+  const lineEnds = [...whole.keys()].filter((n) => whole[n] === 0x0a);
+  for (let size = (lineEnds[0] ?? 0) + 1; size <= whole.length; size += 1) {
+    writeFileSync(at('j'), whole);
+    truncateSync(at('j'), size);
+    const journal = await reopened();
+    const batches = lineEnds.filter((end) => end < size).length - 1;
+    expect([journal.has(1), journal.has(0)]).toEqual([batches >= 1, batches >= 2]);
+    await journal.append(0, ROWS[0] ?? []);
+    await journal.close();
+    const again = await reopened();
+    expect(await again.read(0)).toEqual(ROWS[0]);
+    await again.close();
+  }
+});
+
+test('a header that was cut is no journal', async () => {
+  await written();
+  truncateSync(at('j'), 10);
+  expect(await Journal.open(at('j'))).toBeUndefined();
+  expect(await Journal.open(at('none'))).toBeUndefined();
+});
+
+test('a batch that is done again counts as it was done last', async () => {
+  await written();
+  const journal = await reopened();
+  await journal.append(0, [{ image: 'a.jpg', caption: 'new' }]);
+  await journal.finish();
+  await journal.close();
+  const again = await reopened();
+  expect(await again.read(0)).toEqual([{ image: 'a.jpg', caption: 'new' }]);
+  expect([again.failedRows, again.finished]).toEqual([0, true]);
+  await again.append(1, []);
+  expect(again.finished).toBe(false);
+  await again.close();
+});
+
+test('a full disk fails what is appended', async () => {
+  symlinkSync('/dev/full', at('j'));
+  await expect(Journal.create(at('j'), FINGERPRINT)).rejects.toThrow('ENOSPC');
+});
+
+test('a file that is something else is left alone', async () => {
+  writeFileSync(at('j'), 'my diary\n');
+  await expect(Journal.open(at('j'))).rejects.toThrow('is not the journal of a run of this version');
+  expect(readFileSync(at('j'), 'utf8')).toBe('my diary\n');
+});
+
+test.each<[object, string]>([
+  [
+    { bundle: '12ab', num_beams: 2 },
+    'begun with num_beams 5, not 2; choose another output, or begin anew with --restart.',
+  ],
+  [{ bundle: '12ab' }, 'begun with num_beams 5, not none'],
+  [{ ...FINGERPRINT, limit: 3 }, 'begun with limit none, not 3'],
+])('another fingerprint, %j, is refused by name', (now, sentence) => {
+  expect(() => {
+    requireSame(FINGERPRINT, now as typeof FINGERPRINT);
+  }).toThrow(sentence);
+});
