@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,10 +20,15 @@ MIN_TAG_PIECES = 2  # each further piece costs every photo as many places of its
 
 @dataclass(frozen=True)
 class Words:
-    """vocabulary: WordPieces, specials first. caption_pieces: those that captions use. tags, answers: plain words."""
+    """vocabulary: WordPieces, specials first. tags, answers: plain words.
+
+    caption_pieces: those that captions use. caption_counts: how often each is said; behind them how many captions there
+    are.
+    """
 
     vocabulary: tuple[str, ...]
     caption_pieces: tuple[str, ...]
+    caption_counts: tuple[int, ...]
     tags: tuple[str, ...]
     answers: tuple[str, ...]
 
@@ -48,6 +54,16 @@ class Words:
         allowed[[row_of[piece] for piece in self.caption_pieces]] = True
         allowed[tokenizer.sep_id] = True
         return Lexicon(tag_tokens, allowed, tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
+
+    @cached_property
+    def caption_prior(self) -> torch.Tensor:
+        """Log-probability float32 [V] of each piece in captions, [SEP] among them; half a count for the unseen."""
+        row_of = {piece: row for row, piece in enumerate(self.vocabulary)}
+        counts = torch.full((len(self.vocabulary),), 0.5)
+        counts[[*(row_of[piece] for piece in self.caption_pieces), self.tokenizer.sep_id]] += torch.tensor(
+            self.caption_counts, dtype=torch.float32
+        )
+        return (counts / counts.sum()).log()
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)))
@@ -83,8 +99,9 @@ def words_over(
 ) -> Words:
     """Words over a given vocabulary; captions may use the pieces that they, or their mirror images, have."""
     tokenizer = Tokenizer(vocabulary)
-    used = {piece for caption in captions for piece in tokenizer.encode(caption)}
-    used |= {piece for caption in captions for piece in tokenizer.encode(mirror_words(caption))}
+    said = Counter(piece for caption in captions for piece in tokenizer.encode(caption))
+    used = {*said, *(piece for caption in captions for piece in tokenizer.encode(mirror_words(caption)))}
     specials = {tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id}
-    caption_pieces = tuple(vocabulary[piece] for piece in sorted(used - specials))
-    return Words(tuple(vocabulary), caption_pieces, tuple(tags), tuple(answers))
+    rows = sorted(used - specials)
+    counts = (*(said[row] for row in rows), len(captions))
+    return Words(tuple(vocabulary), tuple(vocabulary[row] for row in rows), counts, tuple(tags), tuple(answers))

@@ -281,7 +281,7 @@ class ScenesRecipe:
                 taught_by="adapted",
                 captions_of=captions,
             ),
-            Lesson("blind", "student", "finetuning", own, distil_[1], blind=True),
+            Lesson("blind", "student", "finetuning", own, distil_[1] + self.scst_steps, blind=True),
         ]
         if self.scst_steps:
             rate = self.learning_rate / 6  # OSCAR's captioning has 3e-5, its SCST 5e-6
@@ -331,14 +331,14 @@ class ScenesRecipe:
 
     # -- results --------------------------------------------------------------------------------------------------
     def evaluate(self, folder: Path) -> dict[str, object]:
-        """Student and teachers on the test scenes, whose compositions are new; a full report of the student."""
+        """Students and teachers on the test scenes, whose compositions are new; a full report of the last student."""
         test = of_split(self.records, "test")
         photo_ids = [record.photo_id for record in test]
         references = tokenize({record.photo_id: record.captions for record in test})
         questions = [question for record in test for question in record.questions]
         facts: dict[str, object] = {}
-        evaluated = (*EVALUATED, (SCST, "student", "student-regions")) if self.scst_steps else EVALUATED
-        for stage, who, regions in evaluated:
+        last: tuple[str, Who, str] = (self.last_student, "student", "student-regions")
+        for stage, who, regions in dict.fromkeys((*EVALUATED, last)):
             model, store = load_model(self.new_model(who), self.folder / stage), self.store(regions)
             captions = caption_photos(model, store, photo_ids, self.words)
             answers = answer_questions(model, store, test, self.words)
@@ -346,7 +346,7 @@ class ScenesRecipe:
             accuracy = np.mean(vqa_scores(questions, answers[SOURCE]).of_question)
             figures = {"CIDEr-D": float(cider_d(said, references).mean()), "VQA": 100 * float(accuracy)}
             facts[f"{stage} on {regions}"] = figures
-            if stage == STUDENT:
+            if stage == self.last_student:
                 self._report(folder, test, captions, answers)
         return facts
 
@@ -370,7 +370,7 @@ class ScenesRecipe:
 
     def make_bundle(self, folder: Path) -> dict[str, object]:
         measured = json.loads((self.folder / "evaluation" / "done.json").read_text())
-        scores = measured[f"{STUDENT} on student-regions"]
+        scores = measured[f"{self.last_student} on student-regions"]
         test = of_split(self.records, "test")
         counts = {"CIDEr-D": len(test), "VQA": sum(len(record.questions) for record in test)}
         method = "PyTorch, beam 5, test scenes with new compositions of category and colour"
@@ -390,12 +390,17 @@ class ScenesRecipe:
         return parity(self.bundle, self.student_detector_module, self.student_module, chosen, folder)
 
     @property
+    def last_student(self) -> str:
+        """The stage that the bundle is made of."""
+        return SCST if self.scst_steps else STUDENT
+
+    @property
     def student_detector_module(self) -> Detector:
         return self.detector("student-detector", self.student_detector)
 
     @property
     def student_module(self) -> VisionLanguageModel:
-        return load_model(self.new_model("student"), self.folder / STUDENT)
+        return load_model(self.new_model("student"), self.folder / self.last_student)
 
 
 def _facts(store: RegionStore) -> dict[str, object]:
