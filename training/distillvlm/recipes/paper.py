@@ -123,13 +123,15 @@ class PaperRecipe:
             f"{about}, {_millions(self.parameters[f'{who}-detector'])}",
             partial(self.make_detector, who),
             settings,
+            parallel=True,
         )
 
     def _lesson_stage(self, lesson: PaperLesson) -> Stage:
         photos, texts = lesson.course.batch
         about = f"{lesson.about} of {photos} photos x {texts} texts, {_millions(self.parameters[lesson.who])}"
         names = (lesson.who, f"{lesson.who}_begins", "max_positions", "region_norm", "polluted_share", "distillation")
-        return Stage(lesson.stage, about, partial(self.learn, lesson), {"lesson": lesson, **settings_of(self, *names)})
+        settings = {"lesson": lesson, **settings_of(self, *names)}
+        return Stage(lesson.stage, about, partial(self.learn, lesson), settings, parallel=True)
 
     @cached_property
     def parameters(self) -> dict[str, int]:

@@ -61,6 +61,12 @@ def test_a_dry_run_counts_every_network_and_needs_no_data(tmp_path: Path, capsys
         main(["run", "paper", "--runs", str(tmp_path)])
 
 
+def test_every_training_is_shared_by_all_processes_and_nothing_else_is(tmp_path: Path) -> None:
+    recipe = PaperRecipe(tmp_path, tmp_path)
+    trainings = {"student-detector", "teacher-detector", *(lesson.stage for lesson in recipe.lessons())}
+    assert {stage.name for stage in recipe.stages() if stage.parallel} == trainings
+
+
 def write(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
