@@ -63,7 +63,7 @@ export const SETTINGS = {
   /** `name=value`, separated by commas: such as what the collector wants for authorization. */
   otlpHeaders: secret('OTEL_EXPORTER_OTLP_HEADERS'),
   /** What `score --url` shows to a server that asks for keys. */
-  apiKey: text('API_KEY', ''),
+  apiKey: secret('API_KEY'),
   /** Of AWS's own only some buckets take it; other servers that speak S3 often take nothing else. */
   s3PathStyle: boolean('OBJECT_STORE_PATH_STYLE', false),
   logLevel: oneOf('LOG_LEVEL', 'info', LOG_LEVELS),
