@@ -1,59 +1,79 @@
 """The first losses of the smoke recipe's three kinds of training, in fp32, against those of a recorded run.
 
 A change that is not meant to change training must leave them as they are. Recorded with `REGENERATE_GOLDEN=1`.
-Tolerance: another CPU adds up in another order, and twenty steps multiply that; measured 2e-4 between one and two
-threads, so 2% holds on any machine and is far below what a change of batch, seed, initialisation or loss does.
+
+They hold on any machine within a thousandth, since nothing in them hangs on a rounding error or on a processor. With
+one to four threads, with and without oneDNN, in AVX-512, AVX2 and scalar code they differed by 2e-6 at most:
+- proposals are ranked by drawn numbers (`DrawnProposals`), since a fresh network's scores differ by less than rounding;
+- regions are seen at the objects' own boxes and in fp32, not where an untrained detector in bf16 happens to look;
+- there is no dropout: PyTorch draws it by MKL on Intel's processors, and otherwise on others;
+- measurements are left out: `hidden_duplicates` counts by a threshold.
 """
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from distillvlm.data.records import Record, of_split
-from distillvlm.data.region_store import RegionStore
+from distillvlm.data.region_store import RegionStore, extract_regions
 from distillvlm.data.scenes import SMOKE, load_scenes, write_scenes
 from distillvlm.data.text_sources import caption_source
 from distillvlm.data.words import Words, collect_words
 from distillvlm.engine.trainer import Batches, Schedule, Task, train
 from distillvlm.evaluation.vqa import build_answer_vocabulary
 from distillvlm.modeling.detector import Detector, DetectorConfig
-from distillvlm.recipes.detectors import own_regions
-from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, new_model, pretraining_batches
-from distillvlm.tasks.detection import DetectionBatches, DetectionTask
+from distillvlm.modeling.detector.boxes import grid_boxes
+from distillvlm.modeling.detector.proposals import Proposals
+from distillvlm.modeling.vision_language import VisionLanguageModel
+from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, model_config, pretraining_batches
+from distillvlm.structures.regions import Regions
+from distillvlm.tasks.detection import DetectionBatches, DetectionTask, collate_targets
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
 from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.objective import ObjectiveTask
 from distillvlm.tasks.pretraining import PretrainingObjective
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")
-STEPS = 20
+STEPS, PHOTOS = 20, 32
 SCHEDULE = Schedule(STEPS, learning_rate=1e-3, precision="no")
 SEED = 7
+
+
+class DrawnProposals(Detector):
+    """Proposes anchors as they are, in a drawn order.
+
+    By a fresh network's scores one proposal more or less was chosen on another number of threads, and that was a sixth
+    of the box loss of the step.
+    """
+
+    def _select(self, logits_BA: Tensor, deltas_BA4: Tensor) -> Proposals:
+        draw = torch.Generator().manual_seed(SEED)
+        ranking_BA = torch.stack([torch.randperm(logits_BA.shape[1], generator=draw).float() for _ in logits_BA])
+        return super()._select(ranking_BA, torch.zeros_like(deltas_BA4))
 
 
 class SmallSmoke:
     """Scenes, words and regions like the smoke recipe's, with an untrained detector of timm's tiny test network."""
 
     def __init__(self, folder: Path) -> None:
-        write_scenes(folder / "scenes", SMOKE, {"train": 32}, (64, 64), SEED, workers=1)
+        write_scenes(folder / "scenes", SMOKE, {"train": PHOTOS}, (64, 64), SEED, workers=1)
         self.records: list[Record] = of_split(load_scenes(folder / "scenes"), "train")
         labels = tuple(sorted({box.label for record in self.records for box in record.objects}))
         self.config = DetectorConfig(
             labels=labels,
             backbone="test_efficientnet",
             pretrained=None,
-            freeze_backbone=False,
-            image_size=(64, 64),
+            image_size=(128, 128),
             pyramid_channels=16,
             pyramid_layers=1,
             head_size=24,
-            num_regions=6,
             num_tags=2,
-            score_threshold=0.0,
         )
         torch.manual_seed(SEED)
         self.detector = Detector(self.config).eval()
@@ -61,21 +81,50 @@ class SmallSmoke:
         captions = [caption for record in self.records for caption in record.captions]
         answers = build_answer_vocabulary(questions, min_count=1)
         self.words: Words = collect_words(captions, [q.text for q in questions], labels, answers, min_count=1)
-        self.store: RegionStore = own_regions(self.detector, self.records, folder / "regions", 1, "regions")
+        self.store: RegionStore = extract_regions(
+            self.describe, self.records, self.config.image_size, folder / "regions", "golden", batch_size=PHOTOS
+        )
+
+    @torch.no_grad()
+    def describe(self, pixels_BHW3: Tensor, chosen: Sequence[Record], _: int) -> Regions:
+        """The whole photo, its quarters and its objects, with what the untrained detector sees there."""
+        labels = {label: index for index, label in enumerate(self.config.labels)}
+        sizes = [(record.width, record.height) for record in chosen]
+        objects = collate_targets([record.objects for record in chosen], sizes, labels, {})
+        present_BM = objects.weights > 0
+        grid_BR4 = grid_boxes(2).expand(len(chosen), -1, -1)
+        nowhere_BR = torch.zeros_like(grid_BR4[..., 0])
+        boxes_BR4 = torch.cat([grid_BR4, objects.boxes * present_BM[..., None]], dim=1)
+        labels_BR = torch.cat([nowhere_BR.long() - 1, torch.where(present_BM, objects.labels, -1)], dim=1)
+        scores_BR = torch.cat([nowhere_BR, objects.weights], dim=1)
+        valid_BR = torch.cat([nowhere_BR == 0, present_BM], dim=1)
+        return Regions(
+            boxes=boxes_BR4,
+            features=self.detector.features_at(pixels_BHW3, boxes_BR4, valid_BR),
+            labels=labels_BR,
+            attributes=torch.full_like(labels_BR, -1),
+            scores=scores_BR,
+            valid=valid_BR,
+            tags=self.detector.tagger(labels_BR, scores_BR, None),
+        )
+
+    def model(self, size: ModelSize, seed: int) -> VisionLanguageModel:
+        torch.manual_seed(seed)
+        config = model_config(size, len(self.words.vocabulary), len(self.words.answers), self.store.feature_size)
+        return VisionLanguageModel(replace(config, dropout=0.0), self.words.lexicon)
 
     def detection(self) -> tuple[Task, Batches]:
         torch.manual_seed(SEED)
-        return DetectionTask(Detector(self.config)), DetectionBatches(self.records, self.config, 4, SEED)
+        return DetectionTask(DrawnProposals(self.config)), DetectionBatches(self.records, self.config, 4, SEED)
 
     def pretraining(self) -> tuple[Task, Batches]:
-        model = new_model(ModelSize(32, 2, 4, 64), self.words, self.store.feature_size, SEED)
+        model = self.model(ModelSize(32, 2, 4, 64), SEED)
         captions = caption_source(self.records, self.words.tokenizer, TextMix.max_caption_tokens)
         batches = pretraining_batches([captions], self.words, (8, 2), STEPS, 0.5, SEED, self.store)
         return ObjectiveTask(model, PretrainingObjective()), batches
 
     def distillation(self) -> tuple[Task, Batches]:
-        teacher = new_model(ModelSize(48, 2, 4, 96), self.words, self.store.feature_size, SEED + 1)
-        student = new_model(ModelSize(32, 2, 4, 64), self.words, self.store.feature_size, SEED)
+        teacher, student = self.model(ModelSize(48, 2, 4, 96), SEED + 1), self.model(ModelSize(32, 2, 4, 64), SEED)
         mix = TextMix(captions=(8, 2), questions=(8, 2), caption_steps=STEPS // 2, question_steps=STEPS // 2)
         batches = finetuning_batches(self.records, self.words, mix, SEED, self.store, self.store)
         return DistillationTask(student, teacher, LanguageObjective(), DistillationSettings(queue_size=128)), batches
@@ -95,7 +144,9 @@ def small_smoke(tmp_path_factory: pytest.TempPathFactory) -> SmallSmoke:
 
 def losses_of(kind: str, small_smoke: SmallSmoke, folder: Path) -> list[dict[str, float]]:
     task, batches = KINDS[kind](small_smoke)
-    return [progress.losses for progress in train(task, batches, SCHEDULE, folder, SEED, kind)]
+    history = train(task, batches, SCHEDULE, folder, SEED, kind)
+    measured = task.measurements().keys()
+    return [{name: loss for name, loss in each.losses.items() if name not in measured} for each in history]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,7 +158,7 @@ def test_the_first_losses_are_the_recorded_ones(kind: str, small_smoke: SmallSmo
     expected = json.loads(GOLDEN.read_text())[kind]
     assert len(found) == len(expected) == STEPS
     for step, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
-        assert ours == pytest.approx(theirs, rel=0.02, abs=0.02), f"step {step}"
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-3), f"step {step}"
 
 
 def test_the_same_seed_gives_the_same_losses(small_smoke: SmallSmoke, tmp_path: Path) -> None:
