@@ -2,23 +2,25 @@
 
 A change that is not meant to change training must leave them as they are. Recorded with `REGENERATE_GOLDEN=1`.
 
-They hold on any machine within a thousandth, since nothing in them hangs on a rounding error or on a processor. With
-one to four threads, with and without oneDNN, in AVX-512, AVX2 and scalar code they differed by 2e-6 at most:
-- proposals are ranked by drawn numbers (`DrawnProposals`), since a fresh network's scores differ by less than rounding;
-- regions are seen at the objects' own boxes and in fp32, not where an untrained detector in bf16 happens to look;
-- there is no dropout: PyTorch draws it by MKL on Intel's processors, and otherwise on others;
-- measurements are left out: `hidden_duplicates` counts by a threshold.
+Tolerance: 2e-4 of each loss. Measured: at most 4e-6 between 1, 2 and 4 threads, with and without oneDNN, with the
+instructions of older processors, and from weights that were a rounding error off. A learning rate 1% off changes a loss
+by 2.9e-3 and more, no weight decay by 5e-4. To hold on any machine, nothing hangs on rounding or on the processor:
+- Proposals are ranked by drawn numbers (`DrawnProposals`).
+- The backbone is frozen, as in the recipe: Adam's first step is as long for a gradient that is only rounding noise as
+  for any other, and behind a training backbone such steps grew to 1e-3 of a loss.
+- Regions are seen in fp32 at the objects' own boxes, not where an untrained detector in bf16 happens to look.
+- There is no dropout: PyTorch draws it by MKL on Intel's processors, and by its own generator elsewhere.
+- Measurements beside the losses are left out: `hidden_duplicates` counts by a threshold.
 """
 
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distillvlm.data.records import Record, of_split
 from distillvlm.data.region_store import RegionStore, extract_regions
@@ -31,7 +33,7 @@ from distillvlm.modeling.detector import Detector, DetectorConfig
 from distillvlm.modeling.detector.boxes import grid_boxes
 from distillvlm.modeling.detector.proposals import Proposals
 from distillvlm.modeling.vision_language import VisionLanguageModel
-from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, model_config, pretraining_batches
+from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, new_model, pretraining_batches
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.detection import DetectionBatches, DetectionTask, collate_targets
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
@@ -69,10 +71,12 @@ class SmallSmoke:
             labels=labels,
             backbone="test_efficientnet",
             pretrained=None,
-            image_size=(128, 128),
+            image_size=(64, 64),
             pyramid_channels=16,
             pyramid_layers=1,
-            head_size=24,
+            head_size=64,
+            semantic_head=True,
+            semantic_norm=True,
             num_tags=2,
         )
         torch.manual_seed(SEED)
@@ -109,13 +113,15 @@ class SmallSmoke:
         )
 
     def model(self, size: ModelSize, seed: int) -> VisionLanguageModel:
-        torch.manual_seed(seed)
-        config = model_config(size, len(self.words.vocabulary), len(self.words.answers), self.store.feature_size)
-        return VisionLanguageModel(replace(config, dropout=0.0), self.words.lexicon)
+        model = new_model(size, self.words, self.store.feature_size, seed)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        return model
 
     def detection(self) -> tuple[Task, Batches]:
         torch.manual_seed(SEED)
-        return DetectionTask(DrawnProposals(self.config)), DetectionBatches(self.records, self.config, 4, SEED)
+        return DetectionTask(DrawnProposals(self.config)), DetectionBatches(self.records, self.config, 8, SEED)
 
     def pretraining(self) -> tuple[Task, Batches]:
         model = self.model(ModelSize(32, 2, 4, 64), SEED)
@@ -158,7 +164,7 @@ def test_the_first_losses_are_the_recorded_ones(kind: str, small_smoke: SmallSmo
     expected = json.loads(GOLDEN.read_text())[kind]
     assert len(found) == len(expected) == STEPS
     for step, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
-        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-3), f"step {step}"
+        assert ours == pytest.approx(theirs, rel=2e-4, abs=1e-5), f"step {step}"
 
 
 def test_the_same_seed_gives_the_same_losses(small_smoke: SmallSmoke, tmp_path: Path) -> None:
