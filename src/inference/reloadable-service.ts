@@ -3,7 +3,7 @@ import { realpath } from 'node:fs/promises';
 import { ServiceError } from '../errors';
 import { Bundle } from '../onnx/bundle';
 import { BundleError } from '../onnx/manifest';
-import { modelId, type ModelFacts, readModelFacts, type ServedModels } from '../vision-language/facts';
+import { factsOf, modelId, type ModelFacts, type ServedModels } from '../vision-language/facts';
 import { EVENT_NAMES, type InferenceEvents } from './events';
 import type { InferenceService, JobResult, PhotoJob, ReadyState } from './service';
 
@@ -135,8 +135,7 @@ async function verifiedModels(folders: readonly string[]): Promise<ServedModels>
   for (const folder of folders) {
     // A link that is set to another version meanwhile changes nothing for processes that start again.
     const directory = await realpath(folder).catch(() => folder);
-    await Bundle.open(directory);
-    const facts = await readModelFacts(directory);
+    const facts = factsOf(await Bundle.open(directory));
     if (models.some((model) => modelId(model) === modelId(facts))) {
       throw new BundleError(`Two of the bundles are called ${modelId(facts)}; a version stands for one bundle.`);
     }

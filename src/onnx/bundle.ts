@@ -17,18 +17,20 @@ export class Bundle {
   private constructor(
     readonly directory: string,
     readonly manifest: Manifest,
+    /** As in `BundleSource`. */
+    readonly manifestSha256: string,
   ) {}
 
   /**
    * Reads the manifest and verifies the size and SHA-256 of every file that it lists.
    * @throws BundleError naming the first file that is missing, changed, or outside the folder.
    */
-  static async open(directory: string, manifestSha256?: string): Promise<Bundle> {
-    const { manifest, sha256 } = await readManifestFile(directory);
-    if (manifestSha256 !== undefined && sha256 !== manifestSha256) {
+  static async open(directory: string, expectedSha256?: string): Promise<Bundle> {
+    const { manifest, manifestSha256 } = await readManifestFile(directory);
+    if (expectedSha256 !== undefined && manifestSha256 !== expectedSha256) {
       throw new BundleError(`Another bundle lies in ${directory} than the one that is served; reload the server.`);
     }
-    const bundle = new Bundle(path.resolve(directory), manifest);
+    const bundle = new Bundle(path.resolve(directory), manifest, manifestSha256);
     for (const file of bundle.manifest.files) {
       await verifyFile(bundle.directory, file);
     }

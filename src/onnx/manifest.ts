@@ -51,7 +51,7 @@ const SCHEMA_FILE = path.join(__dirname, '../../models/manifest.schema.json');
  * Reads a bundle's manifest and holds it against the schema; the files it lists are not looked at.
  * @throws BundleError when it is missing, not JSON, or not what the schema asks for.
  */
-export async function readManifestFile(directory: string): Promise<{ manifest: Manifest; sha256: string }> {
+export async function readManifestFile(directory: string): Promise<{ manifest: Manifest; manifestSha256: string }> {
   const file = path.join(directory, 'manifest.json');
   const text = await readText(file);
   const manifest = parseJson(text, file);
@@ -61,7 +61,7 @@ export async function readManifestFile(directory: string): Promise<{ manifest: M
   if (!validate(manifest)) {
     throw new BundleError(`${file} does not follow its schema: ${ajv.errorsText(validate.errors)}.`);
   }
-  return { manifest, sha256: createHash('sha256').update(text).digest('hex') };
+  return { manifest, manifestSha256: createHash('sha256').update(text).digest('hex') };
 }
 
 async function readText(file: string): Promise<string> {

@@ -1,4 +1,4 @@
-import type { BundleSource } from '../onnx/bundle';
+import type { Bundle, BundleSource } from '../onnx/bundle';
 import { readManifestFile } from '../onnx/manifest';
 import type { DecodingOptions } from './results';
 
@@ -28,13 +28,20 @@ export function modelId({ name, version }: Pick<ModelFacts, 'name' | 'version'>)
   return `${name}@${version}`;
 }
 
-/** @throws BundleError when the manifest is missing or does not follow its schema. */
+/**
+ * Of a bundle whose files somebody else verifies.
+ * @throws BundleError when the manifest is missing or does not follow its schema.
+ */
 export async function readModelFacts(directory: string): Promise<ModelFacts> {
-  const { manifest, sha256 } = await readManifestFile(directory);
-  const { name, version, decoding, limits, scores } = manifest;
+  return factsOf({ directory, ...(await readManifestFile(directory)) });
+}
+
+export function factsOf(bundle: Pick<Bundle, 'directory' | 'manifest' | 'manifestSha256'>): ModelFacts {
+  const { directory, manifestSha256 } = bundle;
+  const { name, version, decoding, limits, scores } = bundle.manifest;
   return {
     directory,
-    manifestSha256: sha256,
+    manifestSha256,
     name,
     version,
     defaults: {
