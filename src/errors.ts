@@ -49,3 +49,8 @@ export class ServiceError extends Error {
   /** Whole seconds for the Retry-After header of a 503. */
   readonly retryAfterSeconds: number | undefined;
 }
+
+/** What was thrown, in words. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

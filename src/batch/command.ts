@@ -1,5 +1,6 @@
 import { Command, type CommanderError } from 'commander';
 import { readSettings } from '../config';
+import { messageOf } from '../errors';
 import { merge } from './merge';
 import { type Options, withRunOptions } from './options';
 import { score } from './score-command';
@@ -57,7 +58,7 @@ async function report(command: Command, { json }: Pick<Options, 'json'>, run: ()
   try {
     summary = await run();
   } catch (error) {
-    command.error(`error: ${error instanceof Error ? error.message : String(error)}`, { exitCode: CANNOT_RUN });
+    command.error(`error: ${messageOf(error)}`, { exitCode: CANNOT_RUN });
   }
   if (json) {
     process.stdout.write(`${JSON.stringify(summary)}\n`);

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { readSettings } from '../config';
+import { messageOf } from '../errors';
 import { BLANK_PHOTO } from '../inference/warm-up';
 import { createLogger } from '../logger';
 import { hasCudaLibrary } from '../onnx/device';
@@ -32,6 +33,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`${messageOf(error)}\n`);
   process.exit(1);
 });

@@ -1,4 +1,5 @@
 import type { Settings } from '../config';
+import { messageOf } from '../errors';
 import { createInferenceService } from '../inference/create-service';
 import type { Logger } from '../logger';
 import { Bundle } from '../onnx/bundle';
@@ -55,8 +56,4 @@ export async function tryDevice(
   } finally {
     await service.close(0);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,3 +1,4 @@
+import { messageOf } from '../errors';
 import { Bundle } from '../onnx/bundle';
 import { type Device, loadOnDevice } from '../onnx/device';
 import { modelId } from '../vision-language/facts';
@@ -16,7 +17,7 @@ let cancellations: readonly AbortController[] = [];
 
 process.on('message', (message: MessageToChild) => {
   receive(message).catch((error: unknown) => {
-    send({ type: 'failed', reason: error instanceof Error ? error.message : String(error) });
+    send({ type: 'failed', reason: messageOf(error) });
   });
 });
 process.on('disconnect', () => process.exit());

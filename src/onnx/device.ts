@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import * as ort from 'onnxruntime-node';
+import { messageOf } from '../errors';
 import { BundleError } from './manifest';
 import type { ExecutionProvider } from './session';
 
@@ -92,6 +93,6 @@ async function onCpu<Loaded>(load: (providers: ExecutionProvider[]) => Promise<L
 }
 
 function reasonOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return message.endsWith('.') ? message : `${message}.`;
 }
