@@ -117,7 +117,8 @@ function fromRoot(folder: string): string {
   return path.resolve(PROJECT_ROOT, folder);
 }
 
-function sharedCores(processes: number): number {
+/** Threads for each of a number of processes, so that together they have every usable core. */
+export function sharedCores(processes: number): number {
   return Math.max(1, Math.floor(usableCores() / processes));
 }
 

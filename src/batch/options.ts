@@ -1,6 +1,5 @@
-import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { Settings } from '../config';
+import { type Settings, usableCores } from '../config';
 import { INPUT_FORMATS, type InputFormat } from './inputs/input';
 import { DEFAULT_FIELDS, type Field, FIELDS, OUTPUT_FORMATS, type OutputFormat } from './outputs/formats';
 import { SIDECARS, type SidecarKind } from './outputs/sidecars';
@@ -82,7 +81,7 @@ export function withRunOptions(command: Command, settings: Settings): Command {
 
 /** A process for each core, not yet measured against fewer; where memory is short, INFERENCE_PROCESSES says so. */
 function defaultWorkers({ inferenceProcesses }: Settings): number {
-  return inferenceProcesses > 1 ? inferenceProcesses : Math.min(availableParallelism(), 8);
+  return inferenceProcesses > 1 ? inferenceProcesses : Math.min(usableCores(), 8);
 }
 
 function append(value: string, earlier: readonly string[]): string[] {

@@ -1,8 +1,4 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
-import path from 'node:path';
-import type { Settings } from '../config';
+import { type Settings, sharedCores } from '../config';
 import { createInferenceService } from '../inference/create-service';
 import { createLogger } from '../logger';
 import { type ModelFacts, readModelFacts } from '../vision-language/facts';
@@ -51,10 +47,11 @@ export async function score(inputs: readonly string[], options: Options, setting
     if (options.skipExisting && sidecar === undefined) {
       throw new RunError('--skip-existing looks at sidecars; say which by --sidecar.');
     }
-    const decoding = await decodingOptions(options);
+    const facts = await readModelFacts(options.bundle);
+    const decoding = decodingOptions(options, facts);
     const worker =
       options.url === undefined
-        ? await ownWorker(options, settings, decoding)
+        ? ownWorker(options, settings, facts, decoding)
         : await server(options.url, settings, decoding);
     const collection: Collection = {
       output: options.out,
@@ -97,8 +94,7 @@ export async function score(inputs: readonly string[], options: Options, setting
 }
 
 /** @throws RunError when the bundle does not allow what is asked */
-async function decodingOptions(options: Options): Promise<DecodingOptions> {
-  const { defaults, limits }: ModelFacts = await readModelFacts(options.bundle);
+function decodingOptions(options: Options, { defaults, limits }: ModelFacts): DecodingOptions {
   const numBeams = options.numBeams ?? defaults.numBeams;
   const asked = {
     numBeams,
@@ -127,15 +123,15 @@ function decodingNames({ numBeams, numCaptions, maxTokens, topK }: DecodingOptio
   return { num_beams: numBeams, num_captions: numCaptions, max_tokens: maxTokens, top_k: topK };
 }
 
-async function ownWorker(options: Options, settings: Settings, decoding: DecodingOptions): Promise<Worker> {
+function ownWorker(options: Options, settings: Settings, facts: ModelFacts, decoding: DecodingOptions): Worker {
   const { bundle, workers } = options;
   return {
-    dependsOn: { bundle: await checksum(path.join(bundle, 'manifest.json')) },
+    dependsOn: { bundle: facts.manifestSha256 },
     createScorer: async () => {
       const service = createInferenceService({
         bundle,
         processes: workers,
-        threads: Math.max(1, Math.floor(availableParallelism() / workers)),
+        threads: sharedCores(workers),
         maxBatch: options.batchSize,
         stageTimeoutMs: settings.stageTimeoutMs,
         // A photo is asked everything at once, and once.
@@ -152,10 +148,4 @@ async function ownWorker(options: Options, settings: Settings, decoding: Decodin
 async function server(url: string, { apiKey }: Settings, options: DecodingOptions): Promise<Worker> {
   const scorer = new ServerScorer({ url, apiKey, options });
   return { dependsOn: { model: await scorer.model() }, createScorer: () => Promise.resolve(scorer) };
-}
-
-async function checksum(file: string): Promise<string> {
-  return createHash('sha256')
-    .update(await readFile(file))
-    .digest('hex');
 }
