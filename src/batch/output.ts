@@ -1,6 +1,7 @@
 import { rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { RunError } from './errors';
+import { exists } from './exists';
 import { type Fingerprint, Journal, requireSame } from './journal';
 import { ERRORS_FORMAT, type Field, formatNamed, type OutputFormat } from './outputs/formats';
 import { ResultsFile } from './outputs/results-file';
@@ -63,11 +64,4 @@ export async function createFiles(
 
 export async function removeSpool(file: string): Promise<void> {
   await rm(file, { force: true });
-}
-
-function exists(file: string): Promise<boolean> {
-  return stat(file).then(
-    () => true,
-    () => false,
-  );
 }

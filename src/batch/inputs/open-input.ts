@@ -12,7 +12,9 @@ import { readCsv, readJsonLines, readList } from './rows';
 import { isS3Address, photosInS3 } from './s3';
 import { readTar } from './webdataset';
 
-const FORMAT_OF_EXTENSION: Readonly<Record<string, InputFormat>> = {
+/** Of JSON only what is in it tells whose. */
+const FORMAT_OF_EXTENSION: Readonly<Record<string, InputFormat | 'json'>> = {
+  '.json': 'json',
   '.jsonl': 'jsonl',
   '.ndjson': 'jsonl',
   '.csv': 'csv',
@@ -61,18 +63,14 @@ async function openOne(name: string, options: InputOptions): Promise<Input> {
   if (found.isDirectory()) {
     return withImages(() => photosBelow(name));
   }
-  return isPhotoName(name) ? withImages(() => [name]) : openFile(name, await formatOf(name, options), options);
+  return isPhotoName(name) ? withImages(() => [name]) : openFile(name, formatOf(name, options), options);
 }
 
-async function formatOf(file: string, { format }: InputOptions): Promise<InputFormat> {
-  const extension = path.extname(file).toLowerCase();
-  if (format === undefined && extension === '.json') {
-    return formatOfJson(file, await readJson(file));
-  }
-  return format ?? FORMAT_OF_EXTENSION[extension] ?? 'list';
+function formatOf(file: string, { format }: InputOptions): InputFormat | 'json' {
+  return format ?? FORMAT_OF_EXTENSION[path.extname(file).toLowerCase()] ?? 'list';
 }
 
-async function openFile(file: string, format: InputFormat, options: InputOptions): Promise<Input> {
+async function openFile(file: string, format: InputFormat | 'json', options: InputOptions): Promise<Input> {
   const { images } = options;
   const below = (items: () => AsyncIterable<InputItem>): Input => ({ items: () => rooted(items(), images) });
   switch (format) {
@@ -86,18 +84,27 @@ async function openFile(file: string, format: InputFormat, options: InputOptions
       return below(() => readCsv(file));
     case 'tar':
       return { items: () => readTar(file) };
-    case 'coco': {
-      const items = cocoItems(await readJson(file), images ?? path.dirname(file));
-      return { items: () => each(items) };
-    }
-    case 'vqa': {
-      const answers = options.answers === undefined ? undefined : await readJson(options.answers);
-      const items = vqaItems(await readJson(file), images ?? path.dirname(file), answers);
-      return { items: () => each(items) };
-    }
+    case 'json':
+    case 'coco':
+    case 'vqa':
+      return openAnnotations(file, format, options);
     case 'photos':
       throw new RunError(`${file} is not a folder of photos.`);
   }
+}
+
+async function openAnnotations(
+  file: string,
+  format: 'json' | 'coco' | 'vqa',
+  { images = path.dirname(file), answers }: InputOptions,
+): Promise<Input> {
+  const content = await readJson(file);
+  const kind = format === 'json' ? formatOfJson(file, content) : format;
+  const items =
+    kind === 'coco'
+      ? cocoItems(content, images)
+      : vqaItems(content, images, answers === undefined ? undefined : await readJson(answers));
+  return { items: () => each(items) };
 }
 
 async function* rooted(items: AsyncIterable<InputItem>, images: string | undefined): AsyncGenerator<InputItem> {

@@ -1,7 +1,8 @@
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { isS3Address } from '../inputs/s3';
 import type { Row } from '../item';
 import { RunError } from '../errors';
+import { exists } from '../exists';
 import type { Writer } from './results-file';
 
 export const SIDECARS = ['txt', 'xmp'] as const;
@@ -12,11 +13,8 @@ export function sidecarOf(image: string, kind: SidecarKind): string {
   return `${image}.${kind}`;
 }
 
-export async function hasSidecar(image: string, kind: SidecarKind): Promise<boolean> {
-  return stat(sidecarOf(image, kind)).then(
-    () => true,
-    () => false,
-  );
+export function hasSidecar(image: string, kind: SidecarKind): Promise<boolean> {
+  return exists(sidecarOf(image, kind));
 }
 
 /** Writes a photo's caption beside it. A file of that name that says something else is somebody's work: it stays. */
