@@ -45,7 +45,7 @@ export interface Outcome extends Partial<ScoredSentence> {
   /** Of the upright photo in pixels. */
   readonly width?: number;
   readonly height?: number;
-  readonly regions?: readonly object[];
+  readonly regions?: readonly { readonly box: readonly number[]; readonly score: number }[];
   /** What its batch took. */
   readonly ms?: number;
   /** In place of a result. */

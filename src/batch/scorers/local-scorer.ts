@@ -1,6 +1,6 @@
 import { ServiceError } from '../../errors';
 import type { InferenceService } from '../../inference/service';
-import type { AnswerResult, Caption, CaptionResult, DecodingOptions, Region } from '../../vision-language/results';
+import type { AnswerResult, Caption, CaptionResult, DecodingOptions } from '../../vision-language/results';
 import type { InputItem, ItemBatch, Outcome, ScoredSentence } from '../item';
 import { readPhoto } from '../photo-bytes';
 import { problemOf, rounded, type Scorer } from './scorer';
@@ -38,8 +38,8 @@ export class LocalScorer implements Scorer {
       }
       const work = { image, options: this.options, priority: 'bulk', batch } as const;
       return question === undefined
-        ? captionOutcome(await this.service.run({ task: 'caption', ...work }))
-        : answerOutcome(await this.service.run({ task: 'vqa', questions: [question], ...work }));
+        ? rounded(captionOutcome(await this.service.run({ task: 'caption', ...work })))
+        : rounded(answerOutcome(await this.service.run({ task: 'vqa', questions: [question], ...work })));
     } catch (error) {
       if (error instanceof ServiceError && error.code !== 'shutting_down') {
         return problemOf(error);
@@ -66,25 +66,14 @@ function captionOutcome({ captions: [best, ...others], width, height, regions }:
     ...(others.length > 0 && { alternatives: others.map(sentence) }),
     width,
     height,
-    ...(regions && { regions: regions.map(roundedRegion) }),
+    ...(regions && { regions }),
   };
 }
 
 function answerOutcome({ results, width, height, regions }: AnswerResult): Outcome {
-  const answers = results[0]?.answers ?? [];
-  return {
-    answers: answers.map(({ answer, score }) => ({ answer, score: rounded(score) })),
-    width,
-    height,
-    ...(regions && { regions: regions.map(roundedRegion) }),
-  };
+  return { answers: results[0]?.answers ?? [], width, height, ...(regions && { regions }) };
 }
 
 function sentence({ caption, score, logProbability }: Caption): ScoredSentence {
-  return { caption, score: rounded(score), log_probability: rounded(logProbability) };
-}
-
-/** Pixels to whole ones: a hundredth of a pixel is within the noise of the last digits. */
-function roundedRegion(region: Region): object {
-  return { ...region, box: region.box.map(Math.round), score: rounded(region.score) };
+  return { caption, score, log_probability: logProbability };
 }

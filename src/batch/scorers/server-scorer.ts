@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../../errors';
 import type { DecodingOptions } from '../../vision-language/results';
 import { RunError } from '../errors';
-import type { InputItem, ItemBatch, Outcome, Problem, ScoredSentence } from '../item';
+import type { InputItem, ItemBatch, Outcome, Problem } from '../item';
 import { readPhoto } from '../photo-bytes';
 import { problemOf, rounded, type Scorer } from './scorer';
 
@@ -20,13 +20,10 @@ const LONGEST_PAUSE_SECONDS = 60;
 /** In a row without an answer: the server is gone. With the pauses between them about a minute. */
 const FAILURES = 7;
 
-interface Reply extends Partial<ScoredSentence> {
-  readonly alternatives?: readonly ScoredSentence[];
-  readonly answers?: readonly { readonly answer: string; readonly score: number }[];
-  readonly width?: number;
-  readonly height?: number;
-  readonly regions?: readonly { readonly box: readonly number[]; readonly score: number }[];
-}
+type Reply = Pick<
+  Outcome,
+  'caption' | 'score' | 'log_probability' | 'alternatives' | 'answers' | 'width' | 'height' | 'regions'
+>;
 
 /** A running server, which is asked photo by photo and makes batches of its own. */
 export class ServerScorer implements Scorer {
@@ -136,23 +133,14 @@ export class ServerScorer implements Scorer {
   }
 }
 
+/** What else a server may say is left out. */
 function toOutcome({ caption, score, log_probability, alternatives, answers, width, height, regions }: Reply): Outcome {
-  return {
-    ...(caption !== undefined && sentence({ caption, score: score ?? 0, log_probability: log_probability ?? 0 })),
-    ...(alternatives && { alternatives: alternatives.map(sentence) }),
-    ...(answers && { answers: answers.map((each) => ({ ...each, score: rounded(each.score) })) }),
+  return rounded({
+    ...(caption !== undefined && { caption, score: score ?? 0, log_probability: log_probability ?? 0 }),
+    ...(alternatives && { alternatives }),
+    ...(answers && { answers }),
     ...(width !== undefined && { width }),
     ...(height !== undefined && { height }),
-    ...(regions && {
-      regions: regions.map((region) => ({
-        ...region,
-        box: region.box.map(Math.round),
-        score: rounded(region.score),
-      })),
-    }),
-  };
-}
-
-function sentence({ caption, score, log_probability }: ScoredSentence): ScoredSentence {
-  return { caption, score: rounded(score), log_probability: rounded(log_probability) };
+    ...(regions && { regions }),
+  });
 }
