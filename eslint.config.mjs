@@ -60,7 +60,7 @@ const packagesAwayFromHome = folders.map((folder) => ({
 }));
 
 export default defineConfig(
-  globalIgnores(['dist/', 'test/.servers/', 'bench/', 'coverage/', 'training/', 'models/', 'runs/']),
+  globalIgnores(['dist/', 'coverage/', 'training/', 'models/', 'runs/']),
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],
@@ -93,8 +93,10 @@ export default defineConfig(
     },
   },
   {
-    files: ['.ci/*.mjs'],
-    languageOptions: { globals: { process: false, console: false, fetch: false, FormData: false, Blob: false } },
+    files: ['.ci/*.mjs', 'bench/*.mjs'],
+    languageOptions: {
+      globals: { process: false, console: false, performance: false, fetch: false, FormData: false, Blob: false },
+    },
   },
   prettier,
 );
