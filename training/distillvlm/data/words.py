@@ -37,6 +37,12 @@ class Words:
         return Tokenizer(self.vocabulary)
 
     @cached_property
+    def caption_rows(self) -> list[int]:
+        """Rows of the vocabulary that a caption may hold: `caption_pieces`, and behind them [SEP]."""
+        row_of = {piece: row for row, piece in enumerate(self.vocabulary)}
+        return [*(row_of[piece] for piece in self.caption_pieces), self.tokenizer.sep_id]
+
+    @cached_property
     def lexicon(self) -> Lexicon:
         """Tag words as padded rows of as many first WordPieces as tell them all apart, and the mask of pieces that a
         caption may hold.
@@ -49,20 +55,15 @@ class Words:
         tag_tokens = torch.full((len(pieces), max(map(len, pieces))), tokenizer.pad_id)
         for row, tokens in enumerate(pieces):
             tag_tokens[row, : len(tokens)] = torch.tensor(tokens)
-        row_of = {piece: row for row, piece in enumerate(self.vocabulary)}
         allowed = torch.zeros(len(self.vocabulary), dtype=torch.bool)
-        allowed[[row_of[piece] for piece in self.caption_pieces]] = True
-        allowed[tokenizer.sep_id] = True
+        allowed[self.caption_rows] = True
         return Lexicon(tag_tokens, allowed, tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
 
     @cached_property
     def caption_prior(self) -> torch.Tensor:
         """Log-probability float32 [V] of each piece in captions, [SEP] among them; half a count for the unseen."""
-        row_of = {piece: row for row, piece in enumerate(self.vocabulary)}
         counts = torch.full((len(self.vocabulary),), 0.5)
-        counts[[*(row_of[piece] for piece in self.caption_pieces), self.tokenizer.sep_id]] += torch.tensor(
-            self.caption_counts, dtype=torch.float32
-        )
+        counts[self.caption_rows] += torch.tensor(self.caption_counts, dtype=torch.float32)
         return (counts / counts.sum()).log()
 
     def save(self, path: Path) -> None:
