@@ -57,48 +57,28 @@ class Lesson:
     learning_rate: float
 
 
+# What a batch of each kind holds; steps are a lesson's own.
+MIX = TextMix(captions=(32, 5), questions=(32, 6), unseen=192, caption_steps=0, question_steps=0)
 LESSONS = (
     # 9 epochs of captions, 11 of questions on photos. Four in five captions have at most 16 pieces; the longest would
     # widen every batch.
     Lesson(
         "basics",
         "mostly captions",
-        TextMix(
-            captions=(32, 5),
-            questions=(32, 6),
-            unseen=192,
-            caption_steps=2000,
-            question_steps=900,
-            unseen_steps=400,
-            max_caption_tokens=16,
-        ),
+        replace(MIX, caption_steps=2000, question_steps=900, unseen_steps=400, max_caption_tokens=16),
         8e-4,
     ),
     # 7 epochs of people's questions without photos: after one, the blind model was worse than counted n-grams.
     Lesson(
         "questions",
         "mostly questions without photos",
-        TextMix(
-            captions=(32, 5),
-            questions=(32, 6),
-            unseen=192,
-            caption_steps=400,
-            question_steps=500,
-            unseen_steps=2000,
-        ),
+        replace(MIX, caption_steps=400, question_steps=500, unseen_steps=2000),
         4e-4,
     ),
     Lesson(
         "captions",
         "captions again, few questions",
-        TextMix(
-            captions=(32, 5),
-            questions=(32, 6),
-            unseen=192,
-            caption_steps=1100,
-            question_steps=150,
-            unseen_steps=300,
-        ),
+        replace(MIX, caption_steps=1100, question_steps=150, unseen_steps=300),
         5e-4,
     ),
 )
