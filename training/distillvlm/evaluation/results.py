@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distillvlm.data.atomic_files import write_text_atomically
+
 
 @dataclass(frozen=True)
 class ScoredCaption:
@@ -42,7 +44,7 @@ def read_caption_results(path: Path, source: str) -> dict[str, str]:
 
 
 def write_scored_captions(path: Path, captions: Mapping[str, Sequence[ScoredCaption]], source: str) -> None:
-    """Writes photo id -> captions, best first, one row each.
+    """Writes photo id -> captions, best first, one row each; the file is there as a whole or not at all.
 
     Raises:
         ValueError: a photo id is of another data set.
@@ -52,7 +54,7 @@ def write_scored_captions(path: Path, captions: Mapping[str, Sequence[ScoredCapt
         for photo_id, several in captions.items()
         for each in several
     ]
-    path.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_text_atomically(path, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
 
 
 def read_scored_captions(path: Path, source: str) -> dict[str, list[ScoredCaption]]:

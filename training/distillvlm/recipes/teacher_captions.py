@@ -58,9 +58,7 @@ def write_teacher_captions(
             finished = [ScoredCaption(each.caption, each.score) for each in hypotheses if each.finished]
             captions[photo_id] = finished[: settings.captions]
             file.write(json.dumps([photo_id, [asdict(each) for each in captions[photo_id]]]) + "\n")
-    partial = path.with_suffix(".partial")
-    write_scored_captions(partial, {photo_id: captions[photo_id] for photo_id in photo_ids}, source)
-    partial.replace(path)
+    write_scored_captions(path, {photo_id: captions[photo_id] for photo_id in photo_ids}, source)
     found.unlink()
     return read_scored_captions(path, source)
 
