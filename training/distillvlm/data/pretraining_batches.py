@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distillvlm.data.text_batches import MixedBatches, TextBatch
+from distillvlm.data.text_batches import MixedBatches, TextBatch, TextBatches
 from distillvlm.structures.regions import Regions
 
 
@@ -80,7 +80,12 @@ class PretrainingBatches:
     """
 
     def __init__(
-        self, texts: MixedBatches, tag_tokens: Tensor, masking: MaskTokens, polluted_share: float, seed: int
+        self,
+        texts: MixedBatches[TextBatches],
+        tag_tokens: Tensor,
+        masking: MaskTokens,
+        polluted_share: float,
+        seed: int,
     ) -> None:
         if any(source.store is None or source.pool.kind == "questions" for source in texts.sources):
             raise ValueError("PretrainingBatches: expected captions or other texts of photos")

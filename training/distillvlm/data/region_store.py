@@ -51,6 +51,10 @@ class RegionStore:
     def feature_size(self) -> int:
         return self.arrays["features"].shape[-1]
 
+    @property
+    def num_tags(self) -> int:
+        return self.arrays["tags"].shape[-1]
+
     def regions(self, photo_ids: Sequence[str], views: Sequence[int] | None = None) -> Regions:
         """Regions of the photos in the order given, features as float32.
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -78,12 +78,15 @@ def mirror_words(text: str) -> str:
     return re.sub(r"\b(left|right)(most)?\b", lambda match: _MIRROR[match.group().lower()], text, flags=re.IGNORECASE)
 
 
-def caption_pool(photos: Iterable[Described], tokenizer: Tokenizer, max_tokens: int) -> TextPool:
+def caption_pool(
+    photos: Iterable[Described], tokenizer: Tokenizer, max_tokens: int, allowed: Container[int] | None = None
+) -> TextPool:
     """Captions of the photos that have any; of longer ones the first `max_tokens` pieces are learnt, and no end.
 
-    A caption with an unknown character is left out: [UNK] is nothing that a model should learn to say.
+    A caption with an unknown character is left out: [UNK] is nothing that a model should learn to say. So are those
+    with pieces beyond `allowed`, where that is given.
     """
-    chosen = _known_texts(((photo.photo_id, photo.captions) for photo in photos), tokenizer)
+    chosen = _known_texts(((photo.photo_id, photo.captions) for photo in photos), tokenizer, allowed)
 
     def encode(text: str) -> tuple[int, ...]:
         return (tokenizer.cls_id, *tokenizer.encode(text), tokenizer.sep_id)[: max_tokens + 1]
@@ -120,12 +123,16 @@ def text_pool(groups: Iterable[tuple[str, Sequence[str]]], tokenizer: Tokenizer,
     )
 
 
-def _known_texts(groups: Iterable[tuple[str, Sequence[str]]], tokenizer: Tokenizer) -> list[tuple[str, list[str]]]:
-    """The groups with a text, without texts that the vocabulary can't write."""
-    known = (
-        (photo_id, [text for text in texts if tokenizer.unk_id not in tokenizer.encode(text)])
-        for photo_id, texts in groups
-    )
+def _known_texts(
+    groups: Iterable[tuple[str, Sequence[str]]], tokenizer: Tokenizer, allowed: Container[int] | None = None
+) -> list[tuple[str, list[str]]]:
+    """The groups with a text, without texts that the vocabulary (or its `allowed` pieces) can't write."""
+
+    def is_known(text: str) -> bool:
+        pieces = tokenizer.encode(text)
+        return tokenizer.unk_id not in pieces and (allowed is None or all(piece in allowed for piece in pieces))
+
+    known = ((photo_id, [text for text in texts if is_known(text)]) for photo_id, texts in groups)
     return [(photo_id, texts) for photo_id, texts in known if texts]
 
 
@@ -254,10 +261,17 @@ class TextBatches:
         return own, teacher
 
 
-class MixedBatches:
+class TextBatchSource(Protocol):
+    def batch(self, step: int) -> TextBatch: ...
+
+
+SourceT = TypeVar("SourceT", bound=TextBatchSource)
+
+
+class MixedBatches(Generic[SourceT]):
     """Several sources in one training: each gives its number of steps, in an order drawn once from the seed."""
 
-    def __init__(self, parts: Sequence[tuple[TextBatches, int]], seed: int) -> None:
+    def __init__(self, parts: Sequence[tuple[SourceT, int]], seed: int) -> None:
         self.sources = [source for source, _ in parts]
         kinds = np.repeat(np.arange(len(parts)), [steps for _, steps in parts])
         self.order = np.random.default_rng((seed, 2)).permutation(kinds)

@@ -61,7 +61,7 @@ def mix_sources(
     seed: int,
     store: RegionStore,
     teacher_store: RegionStore | None = None,
-) -> MixedBatches:
+) -> MixedBatches[TextBatches]:
     """Batches of one source each, so that no text gives itself away as another photo's by its kind.
 
     batch: photos of a batch, texts of each photo. steps: of the whole training.

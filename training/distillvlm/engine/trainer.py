@@ -131,7 +131,8 @@ class Learner:
     def __init__(self, task: Task, schedule: Schedule) -> None:
         self.task, self.schedule = task, schedule
         self.accelerator = new_accelerator(schedule.precision)
-        optimizer = torch.optim.AdamW(parameter_groups(task, schedule.weight_decay), lr=schedule.learning_rate)
+        groups = parameter_groups(task, schedule.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
         # `prepared` is the task itself, or what joins it to those of the other processes.
         self.prepared, self.optimizer = self.accelerator.prepare(task, optimizer)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
+from distillvlm.data.described_batches import DescribedBatches
 from distillvlm.data.pretraining_batches import MaskTokens, PretrainingBatches
-from distillvlm.data.records import Question, Record
+from distillvlm.data.records import Described, Question, Record
 from distillvlm.data.region_store import RegionStore
-from distillvlm.data.text_batches import MixedBatches, TextBatches, caption_pool, question_pool
+from distillvlm.data.text_batches import MixedBatches, TextBatches, TextBatchSource, caption_pool, question_pool
 from distillvlm.data.text_sources import TextSource, mix_sources
 from distillvlm.data.words import Words
 from distillvlm.engine.checkpoint import load_trained
@@ -40,7 +41,8 @@ class ModelSize:
 class TextMix:
     """What a fine-tuning is fed.
 
-    captions, questions: photos of a batch and texts of each photo; unseen: questions without photos of a batch.
+    captions, questions: photos of a batch and texts of each photo; unseen: questions without photos of a batch;
+    described: photos that are not at hand of a batch and captions of each.
     *_steps: steps of each kind in the whole training. Lengths count a caption's words and its [SEP], a question's
     words with [CLS] and [SEP].
     """
@@ -51,8 +53,14 @@ class TextMix:
     question_steps: int
     unseen: int = 0
     unseen_steps: int = 0
+    described: tuple[int, int] = (0, 0)
+    described_steps: int = 0
     max_caption_tokens: int = 20  # the longest caption that the server gives
     max_question_tokens: int = 66  # 64 pieces are promised to users
+
+    @property
+    def steps(self) -> int:
+        return self.caption_steps + self.question_steps + self.unseen_steps + self.described_steps
 
 
 def model_config(size: ModelSize, vocab_size: int, num_answers: int, feature_size: int) -> VisionLanguageConfig:
@@ -86,11 +94,15 @@ def finetuning_batches(
     store: RegionStore,
     teacher_store: RegionStore | None = None,
     unseen: Sequence[Question] = (),
-) -> MixedBatches:
-    """Captions and questions on photos, and questions without photos, mixed; kinds with no steps are left out."""
+    described: Sequence[Described] = (),
+) -> MixedBatches[TextBatchSource]:
+    """Captions and questions on photos and without, mixed; kinds with no steps are left out.
+
+    unseen: questions on photos that are not at hand. described: such photos with their captions.
+    """
     tokenizer, answers = words.tokenizer, len(words.answers)
     stores = (store, teacher_store)
-    parts = []
+    parts: list[tuple[TextBatchSource, int]] = []
     if mix.caption_steps:
         captions = caption_pool(records, tokenizer, mix.max_caption_tokens)
         parts.append((TextBatches(captions, tokenizer, answers, *mix.captions, seed, *stores), mix.caption_steps))
@@ -102,6 +114,9 @@ def finetuning_batches(
         alone = [(None, [question]) for question in unseen]
         pool = question_pool(alone, tokenizer, soft_targets, words.answers, mix.max_question_tokens)
         parts.append((TextBatches(pool, tokenizer, answers, mix.unseen, 1, seed), mix.unseen_steps))
+    if mix.described_steps:
+        sizes = (mix.max_caption_tokens, store.num_tags, store.feature_size)
+        parts.append((DescribedBatches(described, words, mix.described, *sizes, seed), mix.described_steps))
     return MixedBatches(parts, seed)
 
 

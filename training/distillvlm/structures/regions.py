@@ -39,6 +39,21 @@ class Regions:
         return Regions(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
+def tags_alone(tags_BG: Tensor, feature_size: int) -> Regions:
+    """What is known of photos by their tags and nothing else: no regions (R = 0)."""
+    batch = len(tags_BG)
+    none = torch.zeros(batch, 0)
+    return Regions(
+        boxes=torch.zeros(batch, 0, 4),
+        features=torch.zeros(batch, 0, feature_size),
+        labels=none.long(),
+        attributes=none.long(),
+        scores=none,
+        valid=none.bool(),
+        tags=tags_BG,
+    )
+
+
 def box_geometry(boxes_BR4: Tensor) -> Tensor:
     """The six numbers that OSCAR appends to a region's feature: x1/W, y1/H, x2/W, y2/H, w/W, h/H.
 

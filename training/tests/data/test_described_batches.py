@@ -1,0 +1,85 @@
+"""Tags told of by sentences, and captions learnt from them."""
+
+from __future__ import annotations
+
+import torch
+
+from distillvlm.data.described_batches import DescribedBatches
+from distillvlm.data.text_batches import UNSEEN_PHOTOS
+from distillvlm.data.text_only import PhotoText
+from distillvlm.data.told_tags import ToldTags
+from distillvlm.data.words import Words, collect_words
+
+TAGS = ("person", "ball", "sports ball", "bus", "hot dog", "dog")
+CAPTIONS = ("two men and a ball", "a dog on a bus")
+
+
+def words() -> Words:
+    return collect_words(CAPTIONS * 5, ["a zebra"] * 5, TAGS, ["yes"], min_count=2)
+
+
+def described(photos: list[PhotoText], num_tags: int = 4) -> DescribedBatches:
+    return DescribedBatches(photos, words(), (2, 2), max_tokens=20, num_tags=num_tags, feature_size=7, seed=3)
+
+
+def told(*sentences: str) -> set[str]:
+    return {TAGS[row] for row in ToldTags(TAGS)(sentences)}
+
+
+def test_tags_are_found_by_name_by_synonym_and_in_the_plural() -> None:
+    assert told("Buses, and a KITTEN") == {"bus"}
+    assert told("three women") == {"person"}
+    assert told("a puppy", "some boys") == {"dog", "person"}
+    assert told("dogma") == set()
+
+
+def test_names_of_several_words_are_found_beside_those_within_them() -> None:
+    assert told("a hot dog") == {"hot dog", "dog"}
+    assert told("hot buns for a dog") == {"dog"}
+
+
+def test_captions_come_with_tags_of_their_photo_and_of_others_and_without_regions() -> None:
+    batches = described([PhotoText("coco/1", CAPTIONS[:1]), PhotoText("coco/2", CAPTIONS[1:])])
+    own, strange = [0, 0], [0, 0]
+    for step in range(100):
+        batch = batches.batch(step)
+        assert batch.kind == "captions"
+        assert batch.regions is not None
+        assert batch.regions.features.shape == (2, 0, 7)
+        for row, tags in zip((batch.photos - UNSEEN_PHOTOS).tolist(), batch.regions.tags, strict=True):
+            present = set(tags[tags >= 0].tolist())
+            assert tags[: len(present)].ge(0).all()
+            mine, theirs = ToldTags(TAGS)(CAPTIONS[row : row + 1]), ToldTags(TAGS)(CAPTIONS[1 - row : 2 - row])
+            own[row] += len(present & set(mine))
+            strange[row] += len(present & set(theirs))
+    assert sum(strange) > 0
+    assert sum(own) > 2 * sum(strange)
+
+
+def test_the_batch_of_a_step_is_the_same_however_often_it_is_asked_for() -> None:
+    photos = [PhotoText(f"coco/{number}", CAPTIONS) for number in range(5)]
+    one, other = described(photos), described(photos)
+    other.batch(0)
+    first, second = one.batch(4), other.batch(4)
+    assert torch.equal(first.tokens, second.tokens)
+    assert first.regions is not None
+    assert second.regions is not None
+    assert torch.equal(first.regions.tags, second.regions.tags)
+
+
+def test_no_more_tags_than_a_detector_gives() -> None:
+    everything = ["a dog and a man on a bus with a ball and a hot dog"]
+    batches = described([PhotoText(f"coco/{number}", (*CAPTIONS, *everything)) for number in range(2)], num_tags=1)
+    for step in range(20):
+        regions = batches.batch(step).regions
+        assert regions is not None
+        assert regions.tags.shape == (2, 1)
+
+
+def test_captions_with_words_that_no_caption_may_say_are_left_out() -> None:
+    photos = [PhotoText("coco/1", ("a zebra", CAPTIONS[0])), PhotoText("coco/2", (CAPTIONS[1],))]
+    photos.append(PhotoText("coco/3", ("a zebra",)))
+    batches = described(photos)
+    assert len(batches.told) == 2
+    zebra = words().tokenizer.encode("zebra")[0]
+    assert not any(zebra in batches.batch(step).tokens for step in range(10))
