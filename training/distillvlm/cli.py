@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from distillvlm.engine.allocator import keep_freed_memory
 from distillvlm.evaluation.report import markdown
 from distillvlm.export.compare import compare_results
 from distillvlm.recipes.measure import measure_server, write_metrics
@@ -45,6 +46,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    keep_freed_memory()
     stages = RECIPES[options.recipe](options)
     if options.dry_run:
         print(describe_stages(stages))

@@ -16,9 +16,11 @@ from distillvlm.data.told_tags import ToldTags
 from distillvlm.data.words import Words
 from distillvlm.structures.regions import tags_alone
 
-# Classifier and detector miss some of what people tell of, and name what they do not.
-KEPT_SHARE = 0.6
-STRANGE_SHARE = 0.3
+# Detector and classifier find 0.38 of the tags that a photo's captions tell of, among 6.3 tags of which a quarter are
+# told of; of the two most certain 0.58 (Flickr8k's and COCO's training photos, `photos-small`).
+KEPT_SHARE = 0.4
+STRANGERS = 3  # photos whose tags are mixed in, the same share of each
+CERTAINTY = 4  # how far ahead a photo's own tags stand
 
 
 class DescribedBatches:
@@ -58,8 +60,8 @@ class DescribedBatches:
         return replace(batch, regions=tags_alone(tags, self.feature_size))
 
     def _tags(self, row: int, draw: np.random.Generator) -> list[int]:
-        """Some of the photo's tags and some of any other's, in any order."""
-        own = [tag for tag in self.told[row] if draw.random() < KEPT_SHARE]
-        other = self.told[draw.integers(len(self.told))]
-        tags = list({*own, *(tag for tag in other if draw.random() < STRANGE_SHARE)})
-        return draw.permutation(tags)[: self.num_tags].tolist()
+        """Some of the photo's tags, in front as a rule, and some of any others'."""
+        strangers = [self.told[other] for other in draw.integers(len(self.told), size=STRANGERS)]
+        places = {tag: draw.random() for tags in strangers for tag in tags if draw.random() < KEPT_SHARE}
+        places |= {tag: draw.random() ** CERTAINTY for tag in self.told[row] if draw.random() < KEPT_SHARE}
+        return sorted(places, key=places.__getitem__)[: self.num_tags]

@@ -61,8 +61,8 @@ class Lesson:
 MIX = TextMix(captions=(32, 5), questions=(32, 6), unseen=192, described=(40, 5), caption_steps=0, question_steps=0)
 LESSONS = (
     Lesson("texts", "captions of photos that are not at hand", replace(MIX, described_steps=700), 1e-3),
-    # Seven epochs. Four in five captions have at most 16 pieces; the longest would widen every batch.
-    Lesson("captions", "captions of photos", replace(MIX, caption_steps=1600, max_caption_tokens=16), 8e-4),
+    # Nine epochs. Four in five captions have at most 16 pieces; the longest would widen every batch.
+    Lesson("captions", "captions of photos", replace(MIX, caption_steps=2000, max_caption_tokens=16), 8e-4),
     # Questions between the captions from the start slow captions most. Five epochs of people's questions without
     # photos: after one, the blind model was worse than counted n-grams.
     Lesson(
