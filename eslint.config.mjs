@@ -93,9 +93,19 @@ export default defineConfig(
     },
   },
   {
-    files: ['.ci/*.mjs', 'bench/*.mjs'],
+    files: ['.ci/*.mjs', 'bench/**/*.mjs'],
     languageOptions: {
-      globals: { process: false, console: false, performance: false, fetch: false, FormData: false, Blob: false },
+      globals: {
+        process: false,
+        console: false,
+        performance: false,
+        fetch: false,
+        setTimeout: false,
+        AbortController: false,
+        Buffer: false,
+        FormData: false,
+        Blob: false,
+      },
     },
   },
   prettier,
