@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from distillvlm.engine.allocator import release_freed_memory
 from distillvlm.engine.checkpoint import load_checkpoint, load_trained, save_atomically
 from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.gradient_shares import gradient_shares, mean_shares, outputs_of, share_windows
@@ -111,9 +112,12 @@ def train(
             log.step(history, schedule.rate(step), batch_rows(batch))
             if window and step == window[-1]:
                 log.shares(mean_shares(history, window), step)
-            if time.monotonic() - saved_at > checkpoint_seconds and writes:
-                log.flush()
-                save_atomically(folder / "checkpoint.pt", checkpoint_state(task, learner.optimizer, average, history))
+            if time.monotonic() - saved_at > checkpoint_seconds:
+                if writes:
+                    log.flush()
+                    state = checkpoint_state(task, learner.optimizer, average, history)
+                    save_atomically(folder / "checkpoint.pt", state)
+                release_freed_memory()
                 saved_at = time.monotonic()
     average.copy_to(task.trained)
     if writes:
