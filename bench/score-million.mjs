@@ -8,6 +8,7 @@ import path from 'node:path';
 
 const require = createRequire(import.meta.url);
 const { openInput } = require('../dist/batch/inputs/open-input.js');
+const { ObjectStore } = require('../dist/batch/inputs/s3.js');
 const { limited, survey } = require('../dist/batch/inputs/survey.js');
 const { scoreCollection } = require('../dist/batch/score-collection.js');
 
@@ -23,7 +24,8 @@ for (let row = 0; row < rows; row += 1) {
 await new Promise((resolve) => file.end(resolve));
 
 const startMs = performance.now();
-const input = await openInput([list], { spool: path.join(folder, 'spool') });
+const store = new ObjectStore({ pathStyle: false, maxAttempts: 1 });
+const input = await openInput([list], { spool: path.join(folder, 'spool'), store });
 const { items, sha256 } = await survey(limited(input));
 let firstMs;
 let batches = 0;

@@ -66,6 +66,8 @@ export const SETTINGS = {
   apiKey: secret('API_KEY'),
   /** Of AWS's own only some buckets take it; other servers that speak S3 often take nothing else. */
   s3PathStyle: boolean('OBJECT_STORE_PATH_STYLE', false),
+  /** The SDK's own 3 are over within a second; 10 outlast a store that restarts, which a run of hours will meet. */
+  s3MaxAttempts: integer('AWS_MAX_ATTEMPTS', 10, 1, 100),
   logLevel: oneOf('LOG_LEVEL', 'info', LOG_LEVELS),
   /** Holds each response against openapi.yaml before it is sent: for development and tests, since it costs time. */
   validateResponses: boolean('VALIDATE_RESPONSES', false),

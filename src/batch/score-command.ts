@@ -5,6 +5,7 @@ import { type ModelFacts, readModelFacts } from '../vision-language/facts';
 import type { DecodingOptions } from '../vision-language/results';
 import { RunError } from './errors';
 import { openInput } from './inputs/open-input';
+import { ObjectStore } from './inputs/s3';
 import { askingEach, limited, survey } from './inputs/survey';
 import type { Options } from './options';
 import { formatOf, removeSpool } from './output';
@@ -31,9 +32,11 @@ export async function score(inputs: readonly string[], options: Options, setting
   const spool = `${options.out}.stdin`;
   const inputFormat = options.null ? 'list0' : options.inputFormat;
   const { images, answers, limit, question: questions, sidecar } = options;
+  const store = new ObjectStore({ pathStyle: settings.s3PathStyle, maxAttempts: settings.s3MaxAttempts });
   try {
     const input = await openInput(inputs, {
       spool,
+      store,
       ...(inputFormat && { format: inputFormat }),
       ...(images !== undefined && { images }),
       ...(answers !== undefined && { answers }),
@@ -51,8 +54,8 @@ export async function score(inputs: readonly string[], options: Options, setting
     const decoding = decodingOptions(options, facts);
     const worker =
       options.url === undefined
-        ? ownWorker(options, settings, facts, decoding)
-        : await server(options.url, settings, decoding);
+        ? ownWorker(options, settings, facts, decoding, store)
+        : await server(options.url, settings, decoding, store);
     const collection: Collection = {
       output: options.out,
       format,
@@ -123,7 +126,13 @@ function decodingNames({ numBeams, numCaptions, maxTokens, topK }: DecodingOptio
   return { num_beams: numBeams, num_captions: numCaptions, max_tokens: maxTokens, top_k: topK };
 }
 
-function ownWorker(options: Options, settings: Settings, facts: ModelFacts, decoding: DecodingOptions): Worker {
+function ownWorker(
+  options: Options,
+  settings: Settings,
+  facts: ModelFacts,
+  decoding: DecodingOptions,
+  store: ObjectStore,
+): Worker {
   const { bundle, workers } = options;
   return {
     dependsOn: { bundle: facts.manifestSha256 },
@@ -140,12 +149,17 @@ function ownWorker(options: Options, settings: Settings, facts: ModelFacts, deco
         logger: createLogger('error'),
       });
       await service.ready();
-      return new LocalScorer(service, decoding);
+      return new LocalScorer(service, decoding, store);
     },
   };
 }
 
-async function server(url: string, { apiKey }: Settings, options: DecodingOptions): Promise<Worker> {
-  const scorer = new ServerScorer({ url, apiKey, options });
+async function server(
+  url: string,
+  { apiKey }: Settings,
+  options: DecodingOptions,
+  store: ObjectStore,
+): Promise<Worker> {
+  const scorer = new ServerScorer({ url, apiKey, options, store });
   return { dependsOn: { model: await scorer.model() }, createScorer: () => Promise.resolve(scorer) };
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 import { RunError } from '../errors';
 import type { Item } from '../item';
+import { placeBelow } from './s3';
 
 interface CocoFile {
   readonly images: readonly { readonly id: number; readonly file_name: string }[];
@@ -50,7 +50,7 @@ export function cocoItems(content: unknown, images: string): Item[] {
   }
   return photos.map(({ id, file_name }) => {
     const references = captions.get(id);
-    return { image: path.join(images, file_name), id, ...(references && { references }) };
+    return { image: placeBelow(images, file_name), id, ...(references && { references }) };
   });
 }
 
@@ -66,7 +66,7 @@ export function vqaItems(content: unknown, images: string, answers: unknown): It
   return questions.map(({ image_id, question, question_id }) => {
     const annotation = annotations.get(question_id);
     return {
-      image: path.join(images, vqaFileName(image_id, data_subtype)),
+      image: placeBelow(images, vqaFileName(image_id, data_subtype)),
       question,
       id: question_id,
       ...(annotation && {

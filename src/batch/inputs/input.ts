@@ -1,4 +1,5 @@
 import type { InputItem } from '../item';
+import type { ObjectStore } from './s3';
 
 /** A collection as a run sees it: its items, in an order that is the same each time they are gone through. */
 export interface Input {
@@ -17,4 +18,6 @@ export interface InputOptions {
   readonly answers?: string;
   /** Where standard input is kept while the run goes on: it is gone through twice. */
   readonly spool: string;
+  /** Lists the photos below addresses in S3. */
+  readonly store: ObjectStore;
 }

@@ -9,7 +9,7 @@ import { cocoItems, formatOfJson, readJson, vqaItems } from './annotations';
 import { isPhotoName, photosBelow } from './folder';
 import type { Input, InputFormat, InputOptions } from './input';
 import { readCsv, readJsonLines, readList } from './rows';
-import { isS3Address, photosInS3 } from './s3';
+import { isS3Address, placeBelow } from './s3';
 import { readTar } from './webdataset';
 
 /** Of JSON only what is in it tells whose. */
@@ -46,7 +46,7 @@ async function openOne(name: string, options: InputOptions): Promise<Input> {
     return openFile(options.spool, options.format ?? 'list', options);
   }
   if (isS3Address(name)) {
-    return withImages(() => photosInS3(name));
+    return withImages(() => options.store.photosBelow(name));
   }
   const found = await stat(name).catch((error: unknown) => {
     if (isDynamicPattern(name)) {
@@ -110,7 +110,7 @@ async function openAnnotations(
 async function* rooted(items: AsyncIterable<InputItem>, images: string | undefined): AsyncGenerator<InputItem> {
   for await (const item of items) {
     const isPlace = images === undefined || path.isAbsolute(item.image) || isS3Address(item.image);
-    yield isPlace ? item : { ...item, image: path.join(images, item.image) };
+    yield isPlace ? item : { ...item, image: placeBelow(images, item.image) };
   }
 }
 

@@ -1,50 +1,106 @@
-import type { S3Client } from '@aws-sdk/client-s3';
-import { readSettings } from '../../config';
+import path from 'node:path';
+import { ServiceError } from '../../errors';
 import { RunError } from '../errors';
 import { isPhotoName } from './folder';
 
 const ADDRESS = /^s3:\/\/([^/]+)\/?(.*)$/s;
 
+/** What S3 says of one photo. Everything else, such as a wrong key or no connection, holds for all of them. */
+const OF_ONE_PHOTO: readonly string[] = [
+  'NoSuchKey',
+  'NoSuchBucket',
+  // Without the right to list a bucket, also for a photo that is not there.
+  'AccessDenied',
+  'InvalidBucketName',
+  'InvalidObjectState',
+  'KeyTooLongError',
+];
+
 export function isS3Address(text: string): boolean {
   return ADDRESS.test(text);
 }
 
-/** The SDK is loaded where it is needed: it takes its time. It finds region, endpoint and keys as all tools of AWS do. */
-const connect = once(async () => {
-  const sdk = await import('@aws-sdk/client-s3');
-  const client: S3Client = new sdk.S3Client({ forcePathStyle: readSettings().s3PathStyle });
-  return { sdk, client };
-});
+/** The place of a photo below a folder or an address in S3. */
+export function placeBelow(images: string, name: string): string {
+  return isS3Address(images) ? `${images.replace(/\/+$/, '')}/${name}` : path.join(images, name);
+}
 
-/** Photos of a bucket, or of what lies below a prefix of it, in the order of their keys. */
-export async function* photosInS3(address: string): AsyncGenerator<string> {
-  const { sdk, client } = await connect();
-  const { bucket, key } = parse(address);
-  if (isPhotoName(key)) {
-    yield address;
-    return;
-  }
-  for await (const page of sdk.paginateListObjectsV2({ client }, { Bucket: bucket, Prefix: key })) {
-    for (const { Key: found = '' } of page.Contents ?? []) {
-      if (isPhotoName(found)) {
-        yield `s3://${bucket}/${found}`;
-      }
+export interface ObjectStoreOptions {
+  /** Whether the bucket stands in the path of an address in place of in its host. */
+  readonly pathStyle: boolean;
+  /** Of one request, at least 1. */
+  readonly maxAttempts: number;
+}
+
+/** Photos in S3, or in another store that speaks it. Region, endpoint and keys are found as by all tools of AWS. */
+export class ObjectStore {
+  private connection: ReturnType<typeof connect> | undefined;
+
+  constructor(private readonly options: ObjectStoreOptions) {}
+
+  /**
+   * Photos of a bucket, or of what lies below a prefix of it, in the order of their keys.
+   * @throws RunError when they cannot be listed, or when there are none: a prefix that nothing begins with is a mistake
+   */
+  async *photosBelow(address: string): AsyncGenerator<string> {
+    const { bucket, key } = parse(address);
+    if (isPhotoName(key)) {
+      yield address;
+      return;
     }
+    let isEmpty = true;
+    try {
+      const { sdk, client } = await this.connect();
+      for await (const page of sdk.paginateListObjectsV2({ client }, { Bucket: bucket, Prefix: key })) {
+        for (const { Key: found = '' } of page.Contents ?? []) {
+          if (isPhotoName(found)) {
+            isEmpty = false;
+            yield `s3://${bucket}/${found}`;
+          }
+        }
+      }
+    } catch (cause) {
+      throw new RunError(`${address} cannot be listed: ${sentenceOf(cause)}.`, { cause });
+    }
+    if (isEmpty) {
+      throw new RunError(`There are no photos below ${address}.`);
+    }
+  }
+
+  /**
+   * @param maxBytes more are not fetched
+   * @throws ServiceError `undecodable_image` when there is no such photo
+   * @throws RunError when no photo could be read
+   */
+  async read(address: string, maxBytes: number): Promise<Uint8Array | { readonly tooLarge: number }> {
+    const { bucket, key } = parse(address);
+    try {
+      const { sdk, client } = await this.connect();
+      const { Body: body, ContentLength: bytes = 0 } = await client.send(
+        new sdk.GetObjectCommand({ Bucket: bucket, Key: key }),
+      );
+      if (bytes > maxBytes) {
+        await body?.transformToWebStream().cancel();
+        return { tooLarge: bytes };
+      }
+      return (await body?.transformToByteArray()) ?? new Uint8Array();
+    } catch (cause) {
+      if (cause instanceof Error && OF_ONE_PHOTO.includes(cause.name)) {
+        throw new ServiceError('undecodable_image', `The file cannot be read: ${sentenceOf(cause)}.`, { cause });
+      }
+      throw new RunError(`${address} cannot be read: ${sentenceOf(cause)}.`, { cause });
+    }
+  }
+
+  private connect(): ReturnType<typeof connect> {
+    return (this.connection ??= connect(this.options));
   }
 }
 
-/** @param maxBytes more are not fetched */
-export async function readFromS3(address: string, maxBytes: number): Promise<Uint8Array | { tooLarge: number }> {
-  const { sdk, client } = await connect();
-  const { bucket, key } = parse(address);
-  const response = await client.send(new sdk.GetObjectCommand({ Bucket: bucket, Key: key }));
-  if (response.ContentLength !== undefined && response.ContentLength > maxBytes) {
-    response.Body?.transformToWebStream()
-      .cancel()
-      .catch(() => undefined);
-    return { tooLarge: response.ContentLength };
-  }
-  return (await response.Body?.transformToByteArray()) ?? new Uint8Array();
+/** The SDK is loaded where it is needed: it takes its time. */
+async function connect({ pathStyle, maxAttempts }: ObjectStoreOptions) {
+  const sdk = await import('@aws-sdk/client-s3');
+  return { sdk, client: new sdk.S3Client({ forcePathStyle: pathStyle, maxAttempts }) };
 }
 
 function parse(address: string): { bucket: string; key: string } {
@@ -55,7 +111,8 @@ function parse(address: string): { bucket: string; key: string } {
   return { bucket, key };
 }
 
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => (made ??= make());
+/** A host with several addresses that all refuse is an error without a message. */
+function sentenceOf(error: unknown): string {
+  const { message, code = 'no answer' } = error as NodeJS.ErrnoException;
+  return (message || code).replace(/\.$/, '');
 }

@@ -1,6 +1,7 @@
 import { ServiceError } from '../../errors';
 import type { InferenceService } from '../../inference/service';
 import type { AnswerResult, Caption, CaptionResult, DecodingOptions } from '../../vision-language/results';
+import type { ObjectStore } from '../inputs/s3';
 import type { InputItem, ItemBatch, Outcome, ScoredSentence } from '../item';
 import { readPhoto } from '../photo-bytes';
 import { problemOf, rounded, type Scorer } from './scorer';
@@ -10,10 +11,11 @@ export class LocalScorer implements Scorer {
   constructor(
     private readonly service: InferenceService,
     private readonly options: DecodingOptions,
+    private readonly store: ObjectStore,
   ) {}
 
   async score({ index, items }: ItemBatch): Promise<Outcome[]> {
-    const photos = await Promise.all(items.map(readOrProblem));
+    const photos = await Promise.all(items.map((item) => readOrProblem(item, this.store)));
     const startedMs = performance.now();
     // All in one turn of the event loop, and under one name: exactly these share the runs of the graphs.
     const outcomes = items.map((item, n) => this.scoreOne(item, photos[n], `batch ${index}`));
@@ -49,9 +51,9 @@ export class LocalScorer implements Scorer {
   }
 }
 
-async function readOrProblem(item: InputItem): Promise<Uint8Array | ServiceError> {
+async function readOrProblem(item: InputItem, store: ObjectStore): Promise<Uint8Array | ServiceError> {
   try {
-    return await readPhoto(item);
+    return await readPhoto(item, store);
   } catch (error) {
     if (error instanceof ServiceError) {
       return error;

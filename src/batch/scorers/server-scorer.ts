@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../../errors';
 import type { DecodingOptions } from '../../vision-language/results';
 import { RunError } from '../errors';
+import type { ObjectStore } from '../inputs/s3';
 import type { InputItem, ItemBatch, Outcome, Problem } from '../item';
 import { readPhoto } from '../photo-bytes';
 import { problemOf, rounded, type Scorer } from './scorer';
@@ -12,6 +13,8 @@ export interface ServerScorerOptions {
   /** Sent as a bearer token. */
   readonly apiKey: string;
   readonly options: DecodingOptions;
+  /** Where photos in S3 are read. */
+  readonly store: ObjectStore;
 }
 
 /** What a refusal without `Retry-After` waits, and what any waits at most. */
@@ -60,7 +63,7 @@ export class ServerScorer implements Scorer {
   private async scoreOne(item: InputItem): Promise<Outcome> {
     let photo: Uint8Array;
     try {
-      photo = await readPhoto(item);
+      photo = await readPhoto(item, this.server.store);
     } catch (error) {
       if (error instanceof ServiceError) {
         return problemOf(error);

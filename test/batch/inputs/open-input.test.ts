@@ -4,11 +4,13 @@ import { pack } from 'tar-stream';
 import { buffer } from 'node:stream/consumers';
 import type { InputOptions } from '../../../src/batch/inputs/input';
 import { openInput } from '../../../src/batch/inputs/open-input';
+import { ObjectStore } from '../../../src/batch/inputs/s3';
 import type { InputItem } from '../../../src/batch/item';
 import { collect } from '../collect';
 import { temporaryFolder } from '../temporary-folder';
 
 const at = temporaryFolder();
+const store = new ObjectStore({ pathStyle: false, maxAttempts: 1 });
 
 function write(name: string, content: string | object = ''): string {
   mkdirSync(path.dirname(at(name)), { recursive: true });
@@ -17,7 +19,7 @@ function write(name: string, content: string | object = ''): string {
 }
 
 async function itemsOf(names: string | string[], options: Partial<InputOptions> = {}): Promise<InputItem[]> {
-  const input = await openInput([names].flat(), { spool: at('spool'), ...options });
+  const input = await openInput([names].flat(), { spool: at('spool'), store, ...options });
   const items = await collect(input.items());
   // A run goes through them twice.
   expect(await collect(input.items())).toEqual(items);
@@ -98,6 +100,8 @@ test('rows of JSON and of CSV give the same items, below the folder of images', 
   ];
   await expect(itemsOf(jsonl, { images: '/i' })).resolves.toEqual(expected);
   await expect(itemsOf(csv, { images: '/i' })).resolves.toEqual(expected);
+  const inBucket = await itemsOf(csv, { images: 's3://bucket/i' });
+  expect(inBucket[0]?.image).toBe('s3://bucket/i/a.jpg');
 });
 
 test('COCO gives its photos with their captions as references', async () => {
@@ -111,6 +115,7 @@ test('COCO gives its photos with their captions as references', async () => {
       { image_id: 1, caption: 'two' },
     ],
   });
+  expect((await itemsOf(coco, { images: 's3://bucket/' }))[0]?.image).toBe('s3://bucket/b.jpg');
   await expect(itemsOf(coco)).resolves.toEqual([
     { image: at('b.jpg'), id: 2 },
     { image: at('a.jpg'), id: 1, references: ['one', 'two'] },
