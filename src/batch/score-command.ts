@@ -160,6 +160,6 @@ async function server(
   options: DecodingOptions,
   store: ObjectStore,
 ): Promise<Worker> {
-  const scorer = new ServerScorer({ url, apiKey, options, store });
-  return { dependsOn: { model: await scorer.model() }, createScorer: () => Promise.resolve(scorer) };
+  const scorer = await ServerScorer.connect({ url, apiKey, options, store });
+  return { dependsOn: { model: scorer.model }, createScorer: () => Promise.resolve(scorer) };
 }

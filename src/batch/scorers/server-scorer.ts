@@ -1,49 +1,46 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../../errors';
 import type { DecodingOptions } from '../../vision-language/results';
 import { RunError } from '../errors';
 import type { ObjectStore } from '../inputs/s3';
-import type { InputItem, ItemBatch, Outcome, Problem } from '../item';
+import type { InputItem, ItemBatch, Outcome } from '../item';
 import { readPhoto } from '../photo-bytes';
+import { persist, type ServerAddress } from './persistent-request';
 import { problemOf, rounded, type Scorer } from './scorer';
 
-export interface ServerScorerOptions {
-  /** Where the server is, with its path if it is not at the root. */
-  readonly url: string;
-  /** Sent as a bearer token. */
-  readonly apiKey: string;
+export interface ServerScorerOptions extends ServerAddress {
   readonly options: DecodingOptions;
   /** Where photos in S3 are read. */
   readonly store: ObjectStore;
 }
 
-/** What a refusal without `Retry-After` waits, and what any waits at most. */
-const PAUSE_SECONDS = 1;
-const LONGEST_PAUSE_SECONDS = 60;
-/** In a row without an answer: the server is gone. With the pauses between them about a minute. */
-const FAILURES = 7;
+/** Requests of a photo that fail in a row: the server is gone. With the pauses between them about a minute. */
+const PATIENCE = 7;
 
-type Reply = Pick<
+interface Reply extends Pick<
   Outcome,
   'caption' | 'score' | 'log_probability' | 'alternatives' | 'answers' | 'width' | 'height' | 'regions'
->;
+> {
+  readonly model?: string;
+}
 
 /** A running server, which is asked photo by photo and makes batches of its own. */
 export class ServerScorer implements Scorer {
-  constructor(private readonly server: ServerScorerOptions) {}
+  private constructor(
+    private readonly server: ServerScorerOptions,
+    /** `name@version` of the bundle that answers. */
+    readonly model: string,
+  ) {}
 
-  /**
-   * @returns `name@version` of the bundle that answers
-   * @throws RunError when no server answers
-   */
-  async model(): Promise<string> {
-    const response = await this.persist('models', { headers: this.headers() });
-    const { models } = (await response.json()) as { models?: readonly { readonly id: string }[] };
+  /** @throws RunError when no server answers, or not as it should */
+  static async connect(server: ServerScorerOptions): Promise<ServerScorer> {
+    // Nothing is under way that would be worth waiting for.
+    const { status, body } = await persist(server, 'models', {}, 1);
+    const { models } = body as { models?: readonly { readonly id: string }[] };
     const [first] = models ?? [];
-    if (!response.ok || first === undefined) {
-      throw new RunError(`${this.server.url} answered ${response.status} to /models.`);
+    if (first === undefined) {
+      throw new RunError(`${server.url} answered ${status} to /models; is it the address of a server?`);
     }
-    return first.id;
+    return new ServerScorer(server, first.id);
   }
 
   async score({ items }: ItemBatch): Promise<Outcome[]> {
@@ -70,19 +67,43 @@ export class ServerScorer implements Scorer {
       }
       throw error;
     }
-    const response = await this.persist(`${item.question === undefined ? 'caption' : 'vqa'}?${this.query(item)}`, {
-      method: 'POST',
-      headers: { ...this.headers(), 'Content-Type': 'application/octet-stream', 'X-Priority': 'bulk' },
-      body: new Uint8Array(photo),
-    });
-    if (response.ok) {
-      return toOutcome((await response.json()) as Reply);
+    const { status, body } = await persist(
+      this.server,
+      `${item.question === undefined ? 'caption' : 'vqa'}?${this.query(item)}`,
+      {
+        method: 'POST',
+        // Whichever type of image: the server goes by the bytes.
+        headers: { 'Content-Type': 'image/jpeg', 'X-Priority': 'bulk' },
+        body: new Uint8Array(photo),
+      },
+      PATIENCE,
+    );
+    if (typeof body === 'string') {
+      throw new RunError(`${this.server.url} answered ${status} with something else than JSON: ${body.slice(0, 200)}`);
     }
-    const { code, detail } = (await response.json()) as Problem;
-    if (response.status === 401 || response.status === 403) {
-      throw new RunError(`${this.server.url} refuses the key of API_KEY: ${detail}`);
+    if (status === 200) {
+      return this.toOutcome(body as Reply);
     }
+    const { code = `status_${status}`, detail = '' } = body;
     return { problem: { code, detail } };
+  }
+
+  /** What else a server may say is left out. */
+  private toOutcome({ model, caption, score, log_probability, answers, ...others }: Reply): Outcome {
+    if (model !== this.model) {
+      throw new RunError(
+        `${this.server.url} answers with the bundle ${model} now; the run was begun with ${this.model}.`,
+      );
+    }
+    const { alternatives, width, height, regions } = others;
+    return rounded({
+      ...(caption !== undefined && { caption, score: score ?? 0, log_probability: log_probability ?? 0 }),
+      ...(alternatives && { alternatives }),
+      ...(answers && { answers }),
+      ...(width !== undefined && { width }),
+      ...(height !== undefined && { height }),
+      ...(regions && { regions }),
+    });
   }
 
   private query({ question }: InputItem): string {
@@ -98,52 +119,4 @@ export class ServerScorer implements Scorer {
     }
     return query.toString();
   }
-
-  private headers(): Record<string, string> {
-    return this.server.apiKey === '' ? {} : { Authorization: `Bearer ${this.server.apiKey}` };
-  }
-
-  /** Asks again while the server is full or restarts; a photo is its own affair only where the server says so. */
-  private async persist(path: string, request: RequestInit): Promise<Response> {
-    const url = new URL(path, this.server.url.replace(/\/*$/, '/'));
-    for (let failures = 0; ;) {
-      let pauseSeconds = PAUSE_SECONDS * 2 ** failures;
-      try {
-        const response = await fetch(url, request);
-        if (![429, 502, 503, 504].includes(response.status)) {
-          return response;
-        }
-        // Full is no failure: it may stay full for long.
-        failures += response.status === 429 || response.status === 503 ? 0 : 1;
-        pauseSeconds = Number(response.headers.get('Retry-After')) || pauseSeconds;
-        const body = await response.text();
-        if (failures === FAILURES) {
-          throw new RunError(`${this.server.url} answered ${response.status} again and again: ${body.slice(0, 200)}`);
-        }
-      } catch (cause) {
-        if (cause instanceof RunError) {
-          throw cause;
-        }
-        failures += 1;
-        if (failures === FAILURES) {
-          throw new RunError(`${this.server.url} cannot be reached: ${String((cause as Error).cause ?? cause)}.`, {
-            cause,
-          });
-        }
-      }
-      await sleep(1_000 * Math.min(pauseSeconds, LONGEST_PAUSE_SECONDS));
-    }
-  }
-}
-
-/** What else a server may say is left out. */
-function toOutcome({ caption, score, log_probability, alternatives, answers, width, height, regions }: Reply): Outcome {
-  return rounded({
-    ...(caption !== undefined && { caption, score: score ?? 0, log_probability: log_probability ?? 0 }),
-    ...(alternatives && { alternatives }),
-    ...(answers && { answers }),
-    ...(width !== undefined && { width }),
-    ...(height !== undefined && { height }),
-    ...(regions && { regions }),
-  });
 }

@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RunError } from '../errors';
+import type { Problem } from '../item';
+
+export interface ServerAddress {
+  /** Where the server is, with its path if it is not at the root. */
+  readonly url: string;
+  /** Sent as a bearer token; empty without one. */
+  readonly apiKey: string;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly retryAfterSeconds?: number;
+  /** Of JSON what it says, of anything else its text. */
+  readonly body: Partial<Problem> | string;
+}
+
+/** What may be asked of a server again. */
+interface ServerRequest {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array<ArrayBuffer>;
+}
+
+/** What a refusal without `Retry-After` waits, and what any waits at most. */
+const PAUSE_SECONDS = 1;
+const LONGEST_PAUSE_SECONDS = 60;
+/** Refusals that are not about the photo and pass, as `openapi.yaml` names them; they may last long. */
+const PASSING: readonly unknown[] = ['rate_limited', 'not_ready', 'overloaded', 'shutting_down'];
+/** A proxy that finds no server has no code. */
+const GATEWAY_STATUSES: readonly number[] = [502, 503, 504];
+
+/**
+ * Asks again while the server is full, restarts, or is cut off in the middle of its answer.
+ * @param patience failures in a row, at least 1
+ * @throws RunError when it does not answer, or wants another key
+ */
+export async function persist(
+  server: ServerAddress,
+  to: string,
+  request: ServerRequest,
+  patience: number,
+): Promise<Answer> {
+  const url = new URL(to, server.url.replace(/\/*$/, '/'));
+  const key = server.apiKey === '' ? {} : { Authorization: `Bearer ${server.apiKey}` };
+  for (let failures = 0; ;) {
+    let answer: Answer | undefined;
+    let cause: unknown;
+    try {
+      answer = await ask(url, { ...request, headers: { ...request.headers, ...key } });
+    } catch (error) {
+      cause = error;
+    }
+    const code = typeof answer?.body === 'object' ? answer.body.code : undefined;
+    if (answer?.status === 401 || answer?.status === 403) {
+      throw new RunError(`${server.url} refuses the key of API_KEY: ${detailOf(answer)}`);
+    }
+    const isPassing = answer?.status === 429 || PASSING.includes(code);
+    // What a deadline has ended may be done in time when less is to do.
+    const isFailure =
+      answer === undefined ||
+      code === 'deadline_exceeded' ||
+      (code === undefined && GATEWAY_STATUSES.includes(answer.status));
+    if (answer !== undefined && !isPassing && !isFailure) {
+      return answer;
+    }
+    failures += isPassing ? 0 : 1;
+    if (failures >= patience) {
+      if (answer !== undefined && code !== undefined) {
+        return answer;
+      }
+      throw new RunError(
+        answer === undefined
+          ? `${server.url} cannot be reached: ${causeOf(cause)}.`
+          : `${server.url} answered ${answer.status} again and again: ${detailOf(answer)}`,
+        { cause },
+      );
+    }
+    const pauseSeconds = answer?.retryAfterSeconds ?? PAUSE_SECONDS * 2 ** Math.max(0, failures - 1);
+    await sleep(1_000 * Math.min(pauseSeconds, LONGEST_PAUSE_SECONDS));
+  }
+}
+
+async function ask(url: URL, request: ServerRequest): Promise<Answer> {
+  const response = await fetch(url, request);
+  const text = await response.text();
+  const isJson = /\bjson\b/.test(response.headers.get('Content-Type') ?? '');
+  const said: unknown = isJson ? JSON.parse(text) : text;
+  const seconds = Number(response.headers.get('Retry-After'));
+  return {
+    status: response.status,
+    body: typeof said === 'object' && said !== null ? said : text,
+    ...(seconds > 0 && { retryAfterSeconds: seconds }),
+  };
+}
+
+function detailOf({ body }: Answer): string {
+  return typeof body === 'string' ? body.slice(0, 200) : (body.detail ?? '');
+}
+
+function causeOf(error: unknown): string {
+  const { cause = error } = error as Error;
+  const { message, code = 'no answer' } = cause as NodeJS.ErrnoException;
+  return message || code;
+}
