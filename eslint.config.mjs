@@ -26,6 +26,8 @@ const HOME_OF_PACKAGE = {
   '@opentelemetry/api': 'http',
   'express-rate-limit': 'http',
   'swagger-ui-express': 'http',
+  bullmq: 'batch',
+  ioredis: 'batch',
   sharp: 'image',
   'onnxruntime-node': 'onnx',
 };

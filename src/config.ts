@@ -64,6 +64,8 @@ export const SETTINGS = {
   otlpHeaders: secret('OTEL_EXPORTER_OTLP_HEADERS'),
   /** What `score --url` shows to a server that asks for keys. */
   apiKey: secret('API_KEY'),
+  /** Of the Redis or Valkey of `score --queue` and `work`. */
+  queuePassword: secret('QUEUE_PASSWORD'),
   /** Of AWS's own only some buckets take it; other servers that speak S3 often take nothing else. */
   s3PathStyle: boolean('OBJECT_STORE_PATH_STYLE', false),
   /** The SDK's own 3 are over within a second; 10 outlast a store that restarts, which a run of hours will meet. */

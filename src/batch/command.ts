@@ -5,6 +5,7 @@ import { merge } from './merge';
 import { type Options, withRunOptions } from './options';
 import { score } from './score-command';
 import type { Summary } from './summary';
+import { withWorkOptions, work, type WorkOptions } from './work-command';
 
 const SOME_PHOTO_FAILED = 1;
 const CANNOT_RUN = 2;
@@ -32,12 +33,23 @@ export function scoreCommand(): Command {
   return command.addCommand(merging);
 }
 
+/** The command `work`; it ends by a signal. */
+export function workCommand(): Command {
+  const settings = readSettings();
+  const command = withWorkOptions(new Command('work'), settings)
+    .description('Scores batches of the runs at a queue, beside workers on other machines.')
+    .exitOverride(endWith)
+    .action((given: WorkOptions) => orFail(command, work(given, settings)));
+  return command;
+}
+
 /** Runs `distillvlm <argv>`. */
 export async function runCommand(argv: readonly string[]): Promise<void> {
   await new Command('distillvlm')
     .description('Describes photos and answers questions about them.')
     .enablePositionalOptions()
     .addCommand(scoreCommand())
+    .addCommand(workCommand())
     .exitOverride(endWith)
     .parseAsync(argv, { from: 'user' });
 }
@@ -54,14 +66,13 @@ function endWith({ exitCode }: CommanderError): never {
 }
 
 async function report(command: Command, { json }: Pick<Options, 'json'>, run: () => Promise<Summary>): Promise<void> {
-  let summary: Summary;
-  try {
-    summary = await run();
-  } catch (error) {
-    command.error(`error: ${messageOf(error)}`, { exitCode: CANNOT_RUN });
-  }
+  const summary = await orFail(command, run());
   if (json) {
     process.stdout.write(`${JSON.stringify(summary)}\n`);
   }
   process.exitCode = summary.failed > 0 ? SOME_PHOTO_FAILED : 0;
+}
+
+function orFail<Result>(command: Command, running: Promise<Result>): Promise<Result> {
+  return running.catch((error: unknown) => command.error(`error: ${messageOf(error)}`, { exitCode: CANNOT_RUN }));
 }

@@ -31,6 +31,7 @@ export interface Options {
   readonly batchSize: number;
   readonly workers: number;
   readonly url?: string;
+  readonly queue?: string;
   readonly report?: string;
   readonly json?: true;
 }
@@ -75,12 +76,20 @@ export function withRunOptions(command: Command, settings: Settings): Command {
     .option('--batch-size <number>', 'items that share a run of the graphs', wholeNumber, settings.maxBatch)
     .option('--workers <number>', 'processes that each hold the bundle', wholeNumber, defaultWorkers(settings))
     .option('--url <address>', 'lets a running server do the work; its key is read from API_KEY')
+    .addOption(
+      new Option(
+        '--queue <address>',
+        'lets workers at redis://host:port do it; its password is read from QUEUE_PASSWORD',
+      )
+        .argParser(queueAddress)
+        .conflicts('url'),
+    )
     .option('--report <name>', 'writes name.md and name.html: scores against references, best and worst, confidence')
     .option('--json', 'a summary on standard output');
 }
 
 /** A process for each core, not yet measured against fewer; where memory is short, INFERENCE_PROCESSES says so. */
-function defaultWorkers({ inferenceProcesses }: Settings): number {
+export function defaultWorkers({ inferenceProcesses }: Settings): number {
   return inferenceProcesses > 1 ? inferenceProcesses : Math.min(usableCores(), 8);
 }
 
@@ -93,6 +102,13 @@ export function wholeNumber(text: string): number {
     throw new InvalidArgumentError('Expected a whole number from 1.');
   }
   return Number(text);
+}
+
+export function queueAddress(text: string): string {
+  if (!/^rediss?:\/\/[^/]/.test(text) || !URL.canParse(text)) {
+    throw new InvalidArgumentError('Expected an address like redis://host:port.');
+  }
+  return text;
 }
 
 function shardOf(text: string): Shard {

@@ -1,28 +1,20 @@
-import { type Settings, sharedCores } from '../config';
-import { createInferenceService } from '../inference/create-service';
-import { createLogger } from '../logger';
+import { createHash } from 'node:crypto';
+import type { Settings } from '../config';
 import { type ModelFacts, readModelFacts } from '../vision-language/facts';
 import type { DecodingOptions } from '../vision-language/results';
 import { RunError } from './errors';
 import { openInput } from './inputs/open-input';
 import { ObjectStore } from './inputs/s3';
 import { askingEach, limited, survey } from './inputs/survey';
+import type { Fingerprint } from './journal';
 import type { Options } from './options';
 import { formatOf, removeSpool } from './output';
 import { needsIds } from './outputs/formats';
 import { ReportFiles } from './outputs/report-files';
 import { hasSidecar, Sidecars } from './outputs/sidecars';
 import { type Collection, scoreCollection } from './score-collection';
-import { LocalScorer } from './scorers/local-scorer';
-import type { Scorer } from './scorers/scorer';
-import { ServerScorer } from './scorers/server-scorer';
+import { chooseScorer } from './scorers/choose-scorer';
 import type { Summary } from './summary';
-
-/** Who does the work, and what the results depend on because of it. */
-interface Worker {
-  readonly dependsOn: Readonly<Record<string, unknown>>;
-  readonly createScorer: () => Promise<Scorer>;
-}
 
 /**
  * Scores what the command line says.
@@ -52,27 +44,25 @@ export async function score(inputs: readonly string[], options: Options, setting
     }
     const facts = await readModelFacts(options.bundle);
     const decoding = decodingOptions(options, facts);
-    const worker =
-      options.url === undefined
-        ? ownWorker(options, settings, facts, decoding, store)
-        : await server(options.url, settings, decoding, store);
+    const choice = await chooseScorer({ options, settings, facts, decoding, store });
+    const fingerprint = {
+      ...choice.dependsOn,
+      ...decodingNames(decoding),
+      input: known.sha256,
+      items: known.items,
+      format,
+      fields: options.fields,
+      batch_size: options.batchSize,
+      shard: `${options.shard.index}/${options.shard.count}`,
+      skip_existing: options.skipExisting ?? false,
+    };
     const collection: Collection = {
       output: options.out,
       format,
       fields: options.fields,
       count: known.items,
       items,
-      fingerprint: {
-        ...worker.dependsOn,
-        ...decodingNames(decoding),
-        input: known.sha256,
-        items: known.items,
-        format,
-        fields: options.fields,
-        batch_size: options.batchSize,
-        shard: `${options.shard.index}/${options.shard.count}`,
-        skip_existing: options.skipExisting ?? false,
-      },
+      fingerprint,
       restart: options.restart ?? false,
       others: [
         ...(options.report === undefined ? [] : [new ReportFiles(options.report)]),
@@ -81,14 +71,13 @@ export async function score(inputs: readonly string[], options: Options, setting
       showProgress: true,
       options: {
         batchSize: options.batchSize,
-        // Beside the batch that each process works on, one that is read and waits for it.
-        window: 2 * options.workers,
+        window: choice.window,
         shard: options.shard,
         unordered: options.unordered ?? false,
         retryFailed: options.retryFailed ?? false,
         ...(options.skipExisting && sidecar && { isDone: ({ image }) => hasSidecar(image, sidecar) }),
       },
-      createScorer: worker.createScorer,
+      createScorer: () => choice.create(runOf(fingerprint)),
     };
     return await scoreCollection(collection);
   } finally {
@@ -126,40 +115,7 @@ function decodingNames({ numBeams, numCaptions, maxTokens, topK }: DecodingOptio
   return { num_beams: numBeams, num_captions: numCaptions, max_tokens: maxTokens, top_k: topK };
 }
 
-function ownWorker(
-  options: Options,
-  settings: Settings,
-  facts: ModelFacts,
-  decoding: DecodingOptions,
-  store: ObjectStore,
-): Worker {
-  const { bundle, workers } = options;
-  return {
-    dependsOn: { bundle: facts.manifestSha256 },
-    createScorer: async () => {
-      const service = createInferenceService({
-        bundle,
-        processes: workers,
-        threads: sharedCores(workers),
-        maxBatch: options.batchSize,
-        stageTimeoutMs: settings.stageTimeoutMs,
-        // A photo is asked everything at once, and once.
-        cacheBytes: 0,
-        maxPixelsInDecoding: settings.decodeMegapixels * 1e6,
-        logger: createLogger('error'),
-      });
-      await service.ready();
-      return new LocalScorer(service, decoding, store);
-    },
-  };
-}
-
-async function server(
-  url: string,
-  { apiKey }: Settings,
-  options: DecodingOptions,
-  store: ObjectStore,
-): Promise<Worker> {
-  const scorer = await ServerScorer.connect({ url, apiKey, options, store });
-  return { dependsOn: { model: scorer.model }, createScorer: () => Promise.resolve(scorer) };
+/** A name for what is scored; it is in the queue under it. */
+function runOf(fingerprint: Fingerprint): string {
+  return createHash('sha256').update(JSON.stringify(fingerprint)).digest('hex').slice(0, 32);
 }

@@ -1,0 +1,62 @@
+import { once } from 'node:events';
+import { Command } from 'commander';
+import type { Settings } from '../config';
+import { createLogger } from '../logger';
+import { readModelFacts } from '../vision-language/facts';
+import { ObjectStore } from './inputs/s3';
+import { defaultWorkers, queueAddress, wholeNumber } from './options';
+import { createScoringService } from './scorers/scoring-service';
+
+/** The most that a run may choose. */
+const LARGEST_BATCH = 256;
+
+export interface WorkOptions {
+  readonly queue: string;
+  readonly bundle: string;
+  readonly workers: number;
+  readonly lockSeconds: number;
+}
+
+/** Adds the arguments of a worker. */
+export function withWorkOptions(command: Command, settings: Settings): Command {
+  return command
+    .requiredOption('--queue <address>', 'redis://host:port; its password is read from QUEUE_PASSWORD', queueAddress)
+    .option('--bundle <folder>', 'the model; runs of others are left to other workers', settings.modelDir)
+    .option('--workers <number>', 'processes that each hold the bundle', wholeNumber, defaultWorkers(settings))
+    .option('--lock-seconds <number>', 'after which a worker that is not heard of counts as dead', wholeNumber, 30);
+}
+
+/**
+ * Scores batches of whatever runs are at the queue, until SIGTERM or SIGINT: then those under way are finished.
+ * @throws RunError when there is no queue
+ */
+export async function work(options: WorkOptions, settings: Settings): Promise<void> {
+  const { bundle, workers: processes } = options;
+  const logger = createLogger(settings.logLevel);
+  const { manifestSha256, name, version } = await readModelFacts(bundle);
+  // Loaded where they are needed: they take their time.
+  const { connectToQueue } = await import('./queue/connection.js');
+  const { QueueWorker } = await import('./queue/worker.js');
+  const address = { url: options.queue, password: settings.queuePassword };
+  const connection = await connectToQueue(address, (reason) => {
+    logger.warn({ event: 'queue_lost', reason });
+  });
+  const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  const service = await createScoringService(bundle, processes, LARGEST_BATCH, settings);
+  const worker = new QueueWorker({
+    connection,
+    bundle: manifestSha256,
+    service,
+    // Beside the batch that each process works on, one that is read and waits for it.
+    concurrency: 2 * processes,
+    store: new ObjectStore({ pathStyle: settings.s3PathStyle, maxAttempts: settings.s3MaxAttempts }),
+    lockSeconds: options.lockSeconds,
+    logger,
+  });
+  logger.info({ event: 'ready', model: `${name}@${version}`, processes });
+  await told;
+  logger.info({ event: 'closing' });
+  await worker.close();
+  await service.close(0);
+  connection.disconnect();
+}
