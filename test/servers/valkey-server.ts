@@ -20,12 +20,15 @@ export class ValkeyServer {
   private constructor(
     private readonly server: ChildProcess,
     private readonly folder: string,
-    readonly url: string,
+    readonly port: number,
   ) {}
 
-  static async start({ password = '' } = {}): Promise<ValkeyServer> {
+  /** @param options.port by default a free one */
+  static async start(options: { password?: string; port?: number } = {}): Promise<ValkeyServer> {
+    const { password = '' } = options;
     const folder = mkdtempSync(path.join(tmpdir(), 'valkey-'));
-    const [port = 0] = await freePorts(1);
+    const [freePort = 0] = await freePorts(1);
+    const { port = freePort } = options;
     const server = spawn(
       installed(VALKEY),
       [
@@ -39,7 +42,11 @@ export class ValkeyServer {
     });
     failed.catch(() => undefined);
     await Promise.race([failed, listens(port)]);
-    return new ValkeyServer(server, folder, `redis://127.0.0.1:${port}`);
+    return new ValkeyServer(server, folder, port);
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
   }
 
   async stop(): Promise<void> {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../../src/batch/item';
@@ -44,9 +45,8 @@ describeWith(VALKEY)('a queue', () => {
 
   async function scorer(options: Partial<QueueScorerOptions> = {}): Promise<QueueScorer> {
     const retries = { attempts: 3, backoff: { type: 'exponential', delay: 1 } };
-    const connection = await connectToQueue({ url: server.url, password: '' }, () => undefined);
     const made = await QueueScorer.create({
-      connection,
+      connection: options.connection ?? (await connectToQueue({ url: server.url, password: '' }, () => undefined)),
       bundle: BUNDLE,
       run: 'run',
       decoding: DECODING,
@@ -77,6 +77,8 @@ describeWith(VALKEY)('a queue', () => {
 
   async function queue(): Promise<Queue<BatchJob, BatchResult>> {
     const made = new Queue<BatchJob, BatchResult>(queueOf(BUNDLE), { connection: await connect(), prefix: KEY_PREFIX });
+    // One test takes the queue away.
+    made.on('error', () => undefined);
     closing.push(() => made.close());
     return made;
   }
@@ -122,6 +124,25 @@ describeWith(VALKEY)('a queue', () => {
     await (await connect()).flushall();
     await worker(OUTCOMES);
     await expect(outcomes).resolves.toEqual(OUTCOMES);
+  });
+
+  test('that is gone for a while is waited for, and said to be', async () => {
+    const told: string[] = [];
+    const connection = await connectToQueue({ url: server.url, password: '' }, (sentence) => told.push(sentence));
+    const outcomes = (await scorer({ connection, recheckMs: 20 })).score(BATCH);
+    const looking = await queue();
+    while ((await looking.getJobCountByTypes('waiting')) === 0);
+    await server.stop();
+    const { port, url } = server;
+    while (told.length === 0) {
+      await sleep(5);
+    }
+    server = await ValkeyServer.start({ port });
+    await worker(OUTCOMES);
+    await expect(outcomes).resolves.toEqual(OUTCOMES);
+    expect(told[0]).toBe(
+      `The queue at ${url} does not answer, it is waited for: connect ECONNREFUSED 127.0.0.1:${port}.`,
+    );
   });
 
   test.each([
