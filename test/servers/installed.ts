@@ -14,6 +14,7 @@ export function describeWith(program: string): jest.Describe {
   if (existsSync(installed(program)) || process.env['REQUIRE_ALL_TESTS'] === '1') {
     return describe;
   }
-  console.warn(`Skipped: ${installed(program)} is not there; \`npm run test:servers\` installs it.`);
+  // Not by the console: of files that are skipped as a whole jest shows nothing.
+  process.stderr.write(`Skipped: ${installed(program)} is not there; \`npm run test:servers\` installs it.\n`);
   return describe.skip;
 }
