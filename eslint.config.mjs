@@ -62,7 +62,7 @@ const packagesAwayFromHome = folders.map((folder) => ({
 }));
 
 export default defineConfig(
-  globalIgnores(['dist/', 'coverage/', 'training/', 'models/', 'runs/']),
+  globalIgnores(['**/.venv/', 'dist/', 'coverage/', 'training/', 'models/', 'runs/']),
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],
