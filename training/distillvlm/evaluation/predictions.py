@@ -37,10 +37,14 @@ class Hypothesis:
 
 
 def caption_photos(
-    model: VisionLanguageModel, store: RegionStore | None, photo_ids: Sequence[str], words: Words
+    model: VisionLanguageModel,
+    store: RegionStore | None,
+    photo_ids: Sequence[str],
+    words: Words,
+    beam: BeamSettings = BEAM,
 ) -> dict[str, str]:
     """The best caption of each photo; without a store a blind model says the same of all."""
-    return {photo_id: best.caption for photo_id, (best, *_) in search_captions(model, store, photo_ids, words)}
+    return {photo_id: best.caption for photo_id, (best, *_) in search_captions(model, store, photo_ids, words, beam)}
 
 
 def search_captions(
