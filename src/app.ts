@@ -14,7 +14,7 @@ import { createInferenceService } from './inference/create-service';
 import { Devices } from './inference/devices';
 import { DrainRate } from './inference/drain-rate';
 import { ReloadableService } from './inference/reloadable-service';
-import type { Logger } from './logger';
+import type { Logger, LogOutput } from './logger';
 import { modelId, type ServedModels } from './vision-language/facts';
 
 /** All that ending may take: what a container's supervisor allows, less a margin, before it kills. */
@@ -41,7 +41,7 @@ export interface RunningApp {
  * @throws BundleError when a file of a bundle is missing or changed, SettingsError when the keys cannot be read, or the
  *   system's error when it cannot listen
  */
-export async function startApp(settings: Settings, logger: Logger): Promise<RunningApp> {
+export async function startApp(settings: Settings, logger: Logger, output: LogOutput): Promise<RunningApp> {
   const keys = await readKeys(settings.apiKeysFile);
   const adminKeys = await readKeys(settings.adminKeysFile);
   const folders = [settings.modelDir, ...settings.moreModelDirs];
@@ -52,7 +52,7 @@ export async function startApp(settings: Settings, logger: Logger): Promise<Runn
     unitsInWork: settings.maxBatch * settings.inferenceProcesses,
   };
   const admission = new Admission(limits, DrainRate.of(service.events));
-  const metrics = new Metrics(service, admission);
+  const metrics = new Metrics(service, admission, output);
   const { otlpEndpoint: endpoint, otlpHeaders: headers } = settings;
   const tracing = endpoint === '' ? new Tracing() : Tracing.exporting({ endpoint, headers });
   const closing = new AbortController();

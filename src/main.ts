@@ -1,16 +1,16 @@
 import { startApp } from './app';
 import { readSettings, type Settings, SettingsError, showSettings } from './config';
-import { createLogger, type Logger } from './logger';
+import { createLogger, type Logger, LogOutput } from './logger';
 import { BundleError } from './onnx/manifest';
 
-async function main(): Promise<void> {
+async function main(output: LogOutput): Promise<void> {
   // Heard from the first moment on, so that a server which is still loading ends as well as one that answers.
   const stopped = firstSignal('SIGTERM', 'SIGINT');
   const settings = readSettings(undefined, process.argv.slice(2));
-  const logger = createLogger(settings.logLevel);
+  const logger = createLogger(settings.logLevel, output);
   logger.info({ event: 'settings', ...showSettings(settings) });
   warnIfOpen(settings, logger);
-  const app = await startApp(settings, logger);
+  const app = await startApp(settings, logger, output);
   process.on('SIGHUP', () => {
     app.reload().catch((error: unknown) => {
       logger.error({ event: 'reload_failed', err: error });
@@ -69,10 +69,22 @@ function explain(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-main().then(
-  () => process.exit(0),
-  (error: unknown) => {
+/** @returns the exit code */
+async function run(): Promise<number> {
+  // What cannot be told, on a full disk for instance, is not worth ending for.
+  process.stderr.on('error', () => undefined);
+  const output = new LogOutput(process.stdout, (reason) => {
+    say(`Log lines are lost (${reason}); distillvlm_log_lines_dropped_total of /metrics counts them.`);
+  });
+  try {
+    await main(output);
+    return 0;
+  } catch (error) {
     say(explain(error));
-    process.exit(1);
-  },
-);
+    return 1;
+  } finally {
+    await output.flush();
+  }
+}
+
+void run().then((code) => process.exit(code));

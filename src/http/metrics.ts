@@ -2,6 +2,7 @@ import type { RequestHandler } from 'express';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Admission, Load } from '../inference/admission';
 import { type InferenceService, PRIORITIES } from '../inference/service';
+import type { LogOutput } from '../logger';
 import { observeInference } from './inference-metrics';
 import type { Outcome } from './request-context';
 
@@ -27,10 +28,11 @@ export class Metrics {
     registers: [this.registry],
   });
 
-  constructor({ events }: InferenceService, admission: Admission) {
+  constructor({ events }: InferenceService, admission: Admission, log: Pick<LogOutput, 'droppedLines'>) {
     collectDefaultMetrics({ register: this.registry });
     observeInference(events, this.registry);
     this.showLoad(admission);
+    this.showDroppedLines(log);
   }
 
   observe(route: string, outcome: Outcome, seconds: number): void {
@@ -55,6 +57,18 @@ export class Metrics {
     show('queue_depth', 'Pairs of photo and question that come, wait or are in work', 'units');
     show('uploads', 'Requests whose bodies are coming', 'uploads');
     show('body_bytes', 'Bytes of the bodies of requests that come, wait or are in work', 'bytes');
+  }
+
+  private showDroppedLines(log: Pick<LogOutput, 'droppedLines'>): void {
+    new Counter({
+      name: 'distillvlm_log_lines_dropped_total',
+      help: 'Log lines that standard output did not take: it was full, gone or too slow',
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(log.droppedLines);
+      },
+    });
   }
 
   readonly handler: RequestHandler = async (_request, response) => {

@@ -14,6 +14,9 @@ export interface ProcessOptions extends LoadOrder {
   readonly onMemory?: (residentBytes: number) => void;
 }
 
+/** Of words that nobody has read yet. */
+const MOST_WORDS_BYTES = 100_000;
+
 /** The process was gone before it could answer. */
 export class ProcessDied extends Error {
   override readonly name = 'ProcessDied';
@@ -31,7 +34,10 @@ export class InferenceProcess {
 
   constructor(private readonly options: ProcessOptions) {
     // Flags of the parent's own Node (a debugger's port, a test runner's loader) are not for the child.
-    this.child = fork(options.entry, [], { serialization: 'advanced', execArgv: [] });
+    this.child = fork(options.entry, [], { serialization: 'advanced', execArgv: [], silent: true });
+    for (const words of [this.child.stdout, this.child.stderr]) {
+      words?.on('data', passOn);
+    }
     this.child.on('message', (message: MessageToParent) => {
       this.hear(message);
     });
@@ -142,6 +148,16 @@ export class InferenceProcess {
         this.waiting?.reject(new ProcessDied('The inference process cannot be reached', { cause: error }));
       }
     });
+  }
+}
+
+/**
+ * What native code says goes to standard error, as far as that is read. A process that shared it could not write without
+ * waiting for its reader, and neither could this one: libuv makes what a child inherits blocking, for both.
+ */
+function passOn(words: Buffer): void {
+  if (process.stderr.writableLength < MOST_WORDS_BYTES) {
+    process.stderr.write(words);
   }
 }
 

@@ -125,7 +125,7 @@ export class TestServer {
       admission,
       models: () => [MODEL],
       devices: Devices.of(service.events),
-      metrics: new Metrics(service, admission),
+      metrics: new Metrics(service, admission, { droppedLines: 0 }),
       openMetrics: true,
       tracing: new Tracing(),
       keys: undefined,

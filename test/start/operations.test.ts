@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { cp, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type AddressInfo, createServer as createSocketServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { keyFile, lineOf } from '../http/test-server';
 import { photo } from '../photos';
 import { editManifest, TINY_BUNDLE } from '../tiny-bundle';
+import { freePort } from './free-port';
 import { ServerProcess } from './server-process';
 
 // What an operator does to a server that runs: other bundles, other keys, traces.
@@ -54,14 +55,6 @@ async function caption(url: string, model?: string): Promise<{ status: number; m
     body: new Uint8Array(await photo()),
   });
   return { status: response.status, ...((await response.json()) as object) };
-}
-
-async function freePort(): Promise<number> {
-  const socket = createSocketServer().listen(0, '127.0.0.1');
-  await once(socket, 'listening');
-  const { port } = socket.address() as AddressInfo;
-  socket.close();
-  return port;
 }
 
 test('several bundles side by side: each answers what names it, the first what names none', async () => {

@@ -19,8 +19,10 @@ export class ServerProcess {
   private readonly child: ChildProcess;
   private readonly log: LogLine[] = [];
   private readonly listeners: ((line: LogLine) => void)[] = [];
-  /** Exit code, or the signal that ended the process. */
+  /** Exit code, or the signal that ended the process, once all that it has written is here. */
   readonly exit: Promise<number | NodeJS.Signals>;
+  /** The same, whoever still holds what it wrote to. */
+  readonly ended: Promise<number | NodeJS.Signals>;
   /** What was told to the person who started it. */
   stderr = '';
 
@@ -32,7 +34,8 @@ export class ServerProcess {
       env: { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: '0', MODEL_DIR: TINY_BUNDLE, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    this.exit = once(this.child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+    this.exit = this.end('close');
+    this.ended = this.end('exit');
     this.child.stderr?.on('data', (chunk: Buffer) => {
       this.stderr += chunk.toString();
     });
@@ -47,6 +50,11 @@ export class ServerProcess {
         }
       });
     }
+  }
+
+  private async end(event: 'exit' | 'close'): Promise<number | NodeJS.Signals> {
+    const [code, signal] = (await once(this.child, event)) as [number, null] | [null, NodeJS.Signals];
+    return code ?? signal;
   }
 
   /** Process id of what was started: of npm for `npm start`. */
