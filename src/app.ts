@@ -21,6 +21,8 @@ import { modelId, type ServedModels } from './vision-language/facts';
 const CLOSE_MS = 20_000;
 /** Of it, what the inference processes keep for ending themselves. */
 const CLOSE_INFERENCE_MS = 1_500;
+/** Who asks at the end is still told that it is the end: longer than a request is on its way. */
+const CLOSE_GRACE_MS = 250;
 
 /** A server that answers; requests that come before inference is ready wait for it. */
 export interface RunningApp {
@@ -100,7 +102,7 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
     close: async () => {
       logger.info({ event: 'closing' });
       closing.abort();
-      await Promise.all(servers.map((server) => server.close(CLOSE_MS - CLOSE_INFERENCE_MS)));
+      await Promise.all(servers.map((server) => server.close(CLOSE_MS - CLOSE_INFERENCE_MS, CLOSE_GRACE_MS)));
       await service.close(CLOSE_INFERENCE_MS);
       await tracing.close().catch((error: unknown) => {
         logger.warn({ event: 'traces_not_exported', err: error });

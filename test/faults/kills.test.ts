@@ -1,49 +1,22 @@
-import { goldenImage } from '../golden';
 import { ServerProcess } from '../start/server-process';
+import { captionsOf, Clients, expectCaptions } from './clients';
 import { SIZES, TIMEOUT_MS } from './sizes';
 
 jest.setTimeout(TIMEOUT_MS);
 
 // Inference processes are killed at random while clients keep them busy: no reply is lost, and none is wrong.
 
-const CLIENTS = 6;
-const PHOTOS = ['exif-1.jpg', 'exif-6.jpg', 'grey.png', 'transparent.png', 'animated.webp'].map(goldenImage);
-
-interface Reply {
-  readonly photo: number;
-  readonly status: number;
-  readonly body: { readonly caption?: string; readonly code?: string };
-  readonly retryAfter: string | null;
-}
-
 let server: ServerProcess;
-let url: string;
+let port: number;
 
 beforeAll(async () => {
   server = new ServerProcess(['node', 'dist/main.js'], { INFERENCE_PROCESSES: '2', REQUEST_TIMEOUT_MS: '600000' });
   await server.event('ready');
-  url = `http://127.0.0.1:${await server.port()}/caption`;
+  port = await server.port();
 });
 afterAll(() => {
   server.cleanUp();
 });
-
-async function ask(photo: number): Promise<Reply> {
-  const headers = { 'Content-Type': 'image/jpeg' };
-  const body = new Uint8Array(PHOTOS[photo] ?? []);
-  const response = await fetch(url, { method: 'POST', headers, body });
-  const retryAfter = response.headers.get('retry-after');
-  return { photo, status: response.status, body: (await response.json()) as Reply['body'], retryAfter };
-}
-
-/** Asks one photo after another until it is told to stop. */
-async function client(first: number, stop: AbortSignal): Promise<Reply[]> {
-  const replies: Reply[] = [];
-  for (let n = first; !stop.aborted; n += 1) {
-    replies.push(await ask(n % PHOTOS.length));
-  }
-  return replies;
-}
 
 /** Kills one of the processes that live, and waits until another has taken its place. */
 async function killOne(killed: Set<number>): Promise<void> {
@@ -63,22 +36,14 @@ async function killOne(killed: Set<number>): Promise<void> {
 }
 
 test(`${SIZES.kills} processes killed under load: every request is answered, and rightly`, async () => {
-  const expected: (string | undefined)[] = [];
-  for (const photo of PHOTOS.keys()) {
-    expected.push((await ask(photo)).body.caption);
-  }
-  const stop = new AbortController();
-  const clients = Array.from({ length: CLIENTS }, (_, first) => client(first, stop.signal));
+  const expected = await captionsOf(port);
+  const clients = new Clients(port, 6);
   const killed = new Set<number>();
   while (killed.size < SIZES.kills) {
     await killOne(killed);
   }
-  stop.abort();
-  const replies = (await Promise.all(clients)).flat();
-  const refusals = replies.filter(({ status }) => status !== 200);
-  for (const { photo, body } of replies.filter(({ status }) => status === 200)) {
-    expect(body.caption).toBe(expected[photo]);
-  }
+  const replies = await clients.end();
+  const refusals = expectCaptions(replies, expected);
   // Only who was in two killed processes one after the other has no caption.
   for (const { status, body, retryAfter } of refusals) {
     expect([status, body.code]).toEqual([503, 'inference_crashed']);

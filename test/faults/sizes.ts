@@ -4,9 +4,23 @@ export const SIZES = {
   kills: size('KILLS', 3),
   /** Rounds of what clients do, right and wrong. */
   rounds: size('SOAK_ROUNDS', 12),
+  /** Rounds of clients that are slow, stall and leave; each takes as long as a body may be too slow. */
+  clientRounds: size('CLIENT_ROUNDS', 1),
+  /** Servers ended under load. */
+  ends: size('ENDS', 2),
+  /** Bundles broken and mended under load. */
+  reloads: size('RELOADS', 2),
+  /** Seconds under a wall clock that jumps about. */
+  clockSeconds: size('CLOCK_SECONDS', 3),
 } as const;
 
-export const TIMEOUT_MS = 120_000 + SIZES.kills * 60_000 + SIZES.rounds * 2_000;
+export const TIMEOUT_MS =
+  120_000 +
+  SIZES.kills * 60_000 +
+  SIZES.rounds * 2_000 +
+  SIZES.clientRounds * 30_000 +
+  SIZES.reloads * 30_000 +
+  SIZES.clockSeconds * 2_000;
 
 function size(variable: string, fallback: number): number {
   return Number(process.env[variable] ?? fallback);

@@ -28,7 +28,7 @@ afterEach(() => server.close());
 /** A server that is quick to find a body too slow. */
 async function restartImpatient(): Promise<void> {
   await server.close();
-  server = await TestServer.start({ admission, slowestPace: { bytes: 1_000, windowMs: 100 } });
+  server = await TestServer.start({ admission, slowestPace: { bytes: 1_000, windowMs: 1_000 } });
 }
 
 const IDLE = { units: 0, uploads: 0, bytes: 0 };
