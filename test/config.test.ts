@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { readSettings, SETTINGS, showSettings, usableCores } from '../src/config';
+import { inferenceEnvironment, readSettings, SETTINGS, showSettings, usableCores } from '../src/config';
 
 test('nothing set: the defaults, and the cores shared among the processes', () => {
   expect(readSettings({})).toMatchObject({ host: '0.0.0.0', port: 3000, intraOpThreads: usableCores() });
@@ -93,4 +93,13 @@ test('the README lists every setting with its default', () => {
       .map(({ variable, fallback }) => [variable, String(fallback) || 'none'])
       .toSorted(),
   );
+});
+
+test('inference processes give memory back to the system, unless the operator has it otherwise', () => {
+  expect(inferenceEnvironment({ HOME: '/' })).toEqual({
+    HOME: '/',
+    MALLOC_ARENA_MAX: '2',
+    MALLOC_MMAP_THRESHOLD_: '1048576',
+  });
+  expect(inferenceEnvironment({ MALLOC_ARENA_MAX: '8' })).toMatchObject({ MALLOC_ARENA_MAX: '8' });
 });

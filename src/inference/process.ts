@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { inferenceEnvironment } from '../config';
 import { BundleError } from '../onnx/manifest';
 import type { StageReport } from '../vision-language/stage';
 import type { Batch, LoadOrder, MessageToChild, MessageToParent, Outcome, Readiness } from './messages';
@@ -34,7 +35,8 @@ export class InferenceProcess {
 
   constructor(private readonly options: ProcessOptions) {
     // Flags of the parent's own Node (a debugger's port, a test runner's loader) are not for the child.
-    this.child = fork(options.entry, [], { serialization: 'advanced', execArgv: [], silent: true });
+    const env = inferenceEnvironment();
+    this.child = fork(options.entry, [], { env, serialization: 'advanced', execArgv: [], silent: true });
     for (const words of [this.child.stdout, this.child.stderr]) {
       words?.on('data', passOn);
     }

@@ -12,6 +12,11 @@ export const SIZES = {
   reloads: size('RELOADS', 2),
   /** Seconds under a wall clock that jumps about. */
   clockSeconds: size('CLOCK_SECONDS', 3),
+  /** Requests that schemathesis makes for each operation, besides those that cover every case once. */
+  fuzzExamples: size('FUZZ_EXAMPLES', 10),
+  /** Damaged photos. */
+  fuzzImages: size('FUZZ_IMAGES', 200),
+  fuzzSeed: size('FUZZ_SEED', 1),
 } as const;
 
 export const TIMEOUT_MS =
@@ -20,7 +25,9 @@ export const TIMEOUT_MS =
   SIZES.rounds * 2_000 +
   SIZES.clientRounds * 30_000 +
   SIZES.reloads * 30_000 +
-  SIZES.clockSeconds * 2_000;
+  SIZES.clockSeconds * 2_000 +
+  SIZES.fuzzExamples * 2_000 +
+  SIZES.fuzzImages * 500;
 
 function size(variable: string, fallback: number): number {
   return Number(process.env[variable] ?? fallback);
