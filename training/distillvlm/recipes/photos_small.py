@@ -275,8 +275,15 @@ class PhotosSmall:
 
     def _learn(self, lesson: Lesson, before: str | None, who: Who, folder: Path) -> dict[str, object]:
         model = self.new_model() if before is None else self._trained(before)
-        fed = partial(finetuning_batches, unseen=self.text_questions, described=self.texts)
-        batches = fed(self.training, self.words, lesson.mix, self.seed, self.store)
+        batches = finetuning_batches(
+            self.training,
+            self.words,
+            lesson.mix,
+            self.seed,
+            self.store,
+            unseen=self.text_questions,
+            described=self.texts,
+        )
         schedule = Schedule(len(batches), lesson.learning_rate, ema_decay=0.998)
         objective = LanguageObjective(label_smoothing=0.1)
         return train_alone(model, objective, batches, schedule, folder, self.seed, blind=who == "blind")
