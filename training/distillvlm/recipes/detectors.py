@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,34 @@ from distillvlm.engine.trainer import Schedule, train
 from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfig
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.detection import DetectionBatches, DetectionTask
+
+
+@dataclass(frozen=True)
+class DetectorRecipe:
+    """A detector but for its labels, and how it is trained.
+
+    grid, num_regions, num_tags and thresholds: what it says of a photo (see `DetectorConfig`).
+    """
+
+    backbone: str
+    pretrained: str | None
+    image_size: tuple[int, int]
+    pyramid_channels: int
+    head_size: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    anchor_scales: tuple[float, ...]
+    anchor_ratios: tuple[float, ...] = DetectorConfig.anchor_ratios
+    grid: int = DetectorConfig.grid
+    num_regions: int = DetectorConfig.num_regions
+    num_tags: int = DetectorConfig.num_tags
+    score_threshold: float = DetectorConfig.score_threshold
+    detection_iou: float = DetectorConfig.detection_iou
+
+    @property
+    def about(self) -> str:
+        return f"{self.backbone} at {self.image_size[0]} px, {self.steps} steps of {self.batch_size}"
 
 
 def train_detector(

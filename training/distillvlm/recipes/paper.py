@@ -25,7 +25,7 @@ from distillvlm.evaluation.vqa import build_answer_vocabulary
 from distillvlm.modeling.checkpoints import load_checkpoint, read_checkpoint
 from distillvlm.modeling.detector import Detector, DetectorConfig
 from distillvlm.modeling.vision_language import Lexicon, VisionLanguageConfig, VisionLanguageModel
-from distillvlm.recipes.detectors import load_detector, own_regions, regions_at_boxes_of, train_detector
+from distillvlm.recipes.detectors import DetectorRecipe, load_detector, own_regions, regions_at_boxes_of, train_detector
 from distillvlm.recipes.language import (
     ModelSize,
     TextMix,
@@ -61,7 +61,6 @@ from distillvlm.recipes.paper_settings import (
     lesson_of,
 )
 from distillvlm.recipes.pipeline import Stage, settings_of
-from distillvlm.recipes.scenes import DetectorRecipe
 from distillvlm.tasks.distillation import DistillationSettings
 
 # Lessons of one name, who learnt them, and the regions it is measured on.

@@ -11,9 +11,9 @@ from typing import Literal
 
 from distillvlm.modeling.backbones import IMAGENET, MINUS_ONE_TO_ONE
 from distillvlm.modeling.checkpoints import BERT, CheckpointFormat
+from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize
 from distillvlm.recipes.lessons import Lesson, Who
-from distillvlm.recipes.scenes import DetectorRecipe
 
 PIECES, ANSWERS, LABELS, ATTRIBUTES = 30_522, 3_129, 1_600, 400  # BERT's; OSCAR's; bottom-up attention's
 # OSCAR's captioner has 70 - 40 = 30 places for tags: 15 words of two pieces each.

@@ -11,28 +11,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from distillvlm.data.records import Record, of_split
 from distillvlm.data.region_store import RegionStore
-from distillvlm.data.scenes import Difficulty, load_scenes, write_scenes
 from distillvlm.data.scenes.files import SOURCE
 from distillvlm.data.text_sources import caption_source
-from distillvlm.data.words import Words, collect_words
 from distillvlm.engine.trainer import Batches, Schedule
 from distillvlm.evaluation.captions import cider_d, tokenize
 from distillvlm.evaluation.predictions import answer_questions, caption_photos
 from distillvlm.evaluation.report import Answers, evaluate, markdown
 from distillvlm.evaluation.results import read_scored_captions
-from distillvlm.evaluation.vqa import build_answer_vocabulary, vqa_scores
+from distillvlm.evaluation.vqa import vqa_scores
 from distillvlm.export.manifest import ManifestFacts, Metric, Source
-from distillvlm.modeling.detector import Detector, DetectorConfig
+from distillvlm.modeling.detector import Detector
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.bundles import export, parity, provenance
-from distillvlm.recipes.detectors import load_detector, own_regions, regions_at_boxes_of, train_detector
 from distillvlm.recipes.language import (
     ModelSize,
     TextMix,
@@ -46,6 +43,7 @@ from distillvlm.recipes.language import (
 from distillvlm.recipes.lessons import Lesson, Who, train_lesson
 from distillvlm.recipes.margins import Margins, measure_margins
 from distillvlm.recipes.pipeline import Stage, settings_of
+from distillvlm.recipes.scene_material import SceneMaterial
 from distillvlm.recipes.teacher_captions import (
     FILE,
     SequenceLevelSettings,
@@ -72,40 +70,16 @@ EVALUATED: tuple[tuple[str, Who, str], ...] = (
 
 
 @dataclass(frozen=True)
-class DetectorRecipe:
-    """A detector but for its labels, and how it is trained."""
-
-    backbone: str
-    pretrained: str | None
-    image_size: tuple[int, int]
-    pyramid_channels: int
-    head_size: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-    anchor_scales: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class ScenesRecipe:
+class ScenesRecipe(SceneMaterial):
     """Settings of a run on generated scenes. Steps of language trainings: (pre-training, fine-tuning).
 
     sequence_level: the adapted teacher's captions for the student's fine-tuning; by default none.
     scst_steps: of self-critical training of the finished student; 0: none. share_steps: see `Schedule`.
     """
 
-    folder: Path
     bundle: Path
-    difficulty: Difficulty
-    counts: dict[str, int]
-    image_size: tuple[int, int]
-    student_detector: DetectorRecipe
-    teacher_detector: DetectorRecipe
     student: ModelSize
     teacher: ModelSize
-    grid: int
-    num_regions: int
-    num_tags: int
     captions: tuple[int, int]
     questions: tuple[int, int]
     teacher_steps: tuple[int, int]
@@ -120,34 +94,10 @@ class ScenesRecipe:
     scst: ScstSettings = field(default_factory=ScstSettings)
     scst_steps: int = 0
     share_steps: int = 50
-    seed: int = 7
 
     def stages(self) -> list[Stage]:
         return [
-            Stage(
-                "scenes",
-                f"draws {sum(self.counts.values())} scenes",
-                self.make_scenes,
-                settings_of(self, "seed", "difficulty", "counts", "image_size"),
-            ),
-            Stage("words", "vocabulary, tags and answers", self.make_words),
-            Stage(
-                "student-detector",
-                self._about(self.student_detector),
-                self.make_student_detector,
-                settings_of(self, "student_detector", "grid", "num_regions", "num_tags"),
-                parallel=True,
-            ),
-            Stage(
-                "teacher-detector",
-                self._about(self.teacher_detector),
-                self.make_teacher_detector,
-                settings_of(self, "teacher_detector"),
-                parallel=True,
-            ),
-            Stage("student-regions", "the student's boxes, with its features", self.make_student_regions),
-            Stage("teacher-regions", "the teacher's boxes, with its features", self.make_teacher_regions),
-            Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions),
+            *super().stages(),
             *(stage for lesson in self.lessons() for stage in self._stages_of(lesson)),
             Stage("evaluation", "test scenes: new compositions", self.evaluate),
             Stage(
@@ -168,93 +118,6 @@ class ScenesRecipe:
         names += ["scst"] if lesson.kind == "scst" else []
         settings = {"lesson": lesson, **settings_of(self, *names)}
         yield Stage(lesson.stage, lesson.about, partial(self.learn, lesson), settings, parallel=True)
-
-    @staticmethod
-    def _about(detector: DetectorRecipe) -> str:
-        return f"{detector.backbone} at {detector.image_size[0]} px, {detector.steps} steps of {detector.batch_size}"
-
-    # -- data -----------------------------------------------------------------------------------------------------
-    def make_scenes(self, folder: Path) -> dict[str, object]:
-        write_scenes(folder / "files", self.difficulty, self.counts, self.image_size, self.seed)
-        return {"scenes": len(self.records)}
-
-    @cached_property
-    def records(self) -> list[Record]:
-        return load_scenes(self.folder / "scenes" / "files")
-
-    @cached_property
-    def training(self) -> list[Record]:
-        return of_split(self.records, "train")
-
-    def make_words(self, folder: Path) -> dict[str, object]:
-        questions = [question for record in self.training for question in record.questions]
-        captions = [caption for record in self.training for caption in record.captions]
-        answers = build_answer_vocabulary(questions, min_count=1)
-        words = collect_words(captions, [question.text for question in questions], self.labels, answers, min_count=1)
-        words.save(folder / "words.json")
-        return {"vocabulary": len(words.vocabulary), "answers": len(answers)}
-
-    @cached_property
-    def words(self) -> Words:
-        return Words.load(self.folder / "words" / "words.json")
-
-    @cached_property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(sorted({box.label for record in self.training for box in record.objects}))
-
-    @cached_property
-    def attributes(self) -> tuple[str, ...]:
-        return tuple(sorted({name for record in self.training for box in record.objects for name in box.attributes}))
-
-    # -- detectors and regions ------------------------------------------------------------------------------------
-    def detector_config(self, recipe: DetectorRecipe) -> DetectorConfig:
-        return DetectorConfig(
-            labels=self.labels,
-            attributes=self.attributes,
-            backbone=recipe.backbone,
-            pretrained=recipe.pretrained,
-            image_size=recipe.image_size,
-            pyramid_channels=recipe.pyramid_channels,
-            pyramid_layers=1,
-            anchor_scales=recipe.anchor_scales,
-            head_size=recipe.head_size,
-            semantic_head=True,
-            semantic_norm=True,
-            grid=self.grid,
-            num_regions=self.num_regions,
-            pool_backbone=True,
-            num_tags=self.num_tags,
-        )
-
-    def _train_detector(self, recipe: DetectorRecipe, folder: Path) -> dict[str, object]:
-        schedule = Schedule(recipe.steps, recipe.learning_rate, weight_decay=1e-4)
-        config = self.detector_config(recipe)
-        train_detector(config, self.training, schedule, recipe.batch_size, folder, self.seed)
-        return {"photos": recipe.steps * recipe.batch_size}
-
-    def make_student_detector(self, folder: Path) -> dict[str, object]:
-        return self._train_detector(self.student_detector, folder)
-
-    def make_teacher_detector(self, folder: Path) -> dict[str, object]:
-        return self._train_detector(self.teacher_detector, folder)
-
-    def detector(self, stage: str, recipe: DetectorRecipe) -> Detector:
-        return load_detector(self.detector_config(recipe), self.folder / stage)
-
-    def make_student_regions(self, folder: Path) -> dict[str, object]:
-        detector = self.detector("student-detector", self.student_detector)
-        return _facts(own_regions(detector, self.records, folder, views=1, label=folder.name))
-
-    def make_teacher_regions(self, folder: Path) -> dict[str, object]:
-        detector = self.detector("teacher-detector", self.teacher_detector)
-        return _facts(own_regions(detector, self.records, folder, views=1, label=folder.name))
-
-    def make_shared_regions(self, folder: Path) -> dict[str, object]:
-        detector = self.detector("teacher-detector", self.teacher_detector)
-        return _facts(regions_at_boxes_of(detector, self.store("student-regions"), self.records, folder, folder.name))
-
-    def store(self, stage: str) -> RegionStore:
-        return RegionStore(self.folder / stage)
 
     # -- language -------------------------------------------------------------------------------------------------
     def lessons(self) -> list[Lesson]:
@@ -401,7 +264,3 @@ class ScenesRecipe:
     @property
     def student_module(self) -> VisionLanguageModel:
         return load_model(self.new_model("student"), self.folder / self.last_student)
-
-
-def _facts(store: RegionStore) -> dict[str, object]:
-    return {"photos": len(store.photo_ids), "feature size": store.feature_size}

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from distillvlm.data.scenes import SMOKE
+from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize
-from distillvlm.recipes.scenes import DetectorRecipe, ScenesRecipe
+from distillvlm.recipes.scenes import ScenesRecipe
 from distillvlm.tasks.distillation import DistillationSettings
 
 # A third of the detectors' steps tell things apart, but few colours of things that never had them in training.
 # Objects are a fifth to two thirds of the picture; anchor sides are the level's stride (8 to 64) times a scale.
-STUDENT_DETECTOR = DetectorRecipe("tf_efficientnet_lite0", "lite0", (128, 128), 48, 96, 600, 24, 2e-3, (2.5, 3.5))
-TEACHER_DETECTOR = DetectorRecipe("tf_efficientnet_lite2", "lite2", (192, 192), 64, 160, 400, 16, 2e-3, (3.0, 4.25))
+STUDENT_DETECTOR = DetectorRecipe(
+    backbone="tf_efficientnet_lite0",
+    pretrained="lite0",
+    image_size=(128, 128),
+    pyramid_channels=48,
+    head_size=96,
+    steps=600,
+    batch_size=24,
+    learning_rate=2e-3,
+    anchor_scales=(2.5, 3.5),
+    grid=2,  # the whole picture and its quarters: backgrounds are no objects
+    num_regions=11,
+    num_tags=4,
+)
+TEACHER_DETECTOR = replace(
+    STUDENT_DETECTOR,
+    backbone="tf_efficientnet_lite2",
+    pretrained="lite2",
+    image_size=(192, 192),
+    pyramid_channels=64,
+    head_size=160,
+    steps=400,
+    batch_size=16,
+    anchor_scales=(3.0, 4.25),
+)
 
 
 def smoke(folder: Path, bundle: Path) -> ScenesRecipe:
@@ -24,11 +49,9 @@ def smoke(folder: Path, bundle: Path) -> ScenesRecipe:
         image_size=(192, 192),
         student_detector=STUDENT_DETECTOR,
         teacher_detector=TEACHER_DETECTOR,
+        seed=7,
         student=ModelSize(hidden_size=128, num_layers=2, num_heads=4, intermediate_size=256),
         teacher=ModelSize(hidden_size=192, num_layers=3, num_heads=4, intermediate_size=576),
-        grid=2,  # the whole picture and its quarters: backgrounds are no objects
-        num_regions=11,
-        num_tags=4,
         captions=(16, 2),
         questions=(16, 8),
         teacher_steps=(60, 450),

@@ -20,13 +20,13 @@ from distillvlm.data.vocabulary import bert_vocabulary
 from distillvlm.modeling.checkpoints import BERT
 from distillvlm.modeling.vision_language import Lexicon, VisionLanguageModel
 from distillvlm.recipes import paper
+from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize, parameters_of
 from distillvlm.recipes.lessons import Who
 from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.paper_data import load_objects, load_texts
 from distillvlm.recipes.paper_settings import COURSES, Beginning
 from distillvlm.recipes.pipeline import run_stages
-from distillvlm.recipes.scenes import DetectorRecipe
 
 HEADS = ("word_transform.", "word_norm.", "word_bias", "answer_head.", "match_head.")
 MINILM = BertConfig(hidden_size=384, intermediate_size=1536)

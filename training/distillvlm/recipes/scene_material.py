@@ -1,0 +1,158 @@
+"""What every recipe on generated scenes stands on: scenes, words, two detectors and their regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from distillvlm.data.records import Record, of_split
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.scenes import Difficulty, load_scenes, write_scenes
+from distillvlm.data.words import Words, collect_words
+from distillvlm.engine.trainer import Schedule
+from distillvlm.evaluation.vqa import build_answer_vocabulary
+from distillvlm.modeling.detector import Detector, DetectorConfig
+from distillvlm.recipes.detectors import (
+    DetectorRecipe,
+    load_detector,
+    own_regions,
+    regions_at_boxes_of,
+    train_detector,
+)
+from distillvlm.recipes.pipeline import Stage, settings_of
+
+
+@dataclass(frozen=True)
+class SceneMaterial:
+    """Scenes, words, detectors and regions under `folder`, each made by a stage.
+
+    counts: scenes of each split. image_size: (height, width) of their pictures.
+    """
+
+    folder: Path
+    difficulty: Difficulty
+    counts: Mapping[str, int]
+    image_size: tuple[int, int]
+    student_detector: DetectorRecipe
+    teacher_detector: DetectorRecipe
+    seed: int
+
+    def stages(self) -> list[Stage]:
+        return [
+            Stage(
+                "scenes",
+                f"draws {sum(self.counts.values())} scenes",
+                self.make_scenes,
+                settings_of(self, "seed", "difficulty", "counts", "image_size"),
+            ),
+            Stage("words", "vocabulary, tags and answers", self.make_words),
+            Stage(
+                "student-detector",
+                self.student_detector.about,
+                self.make_student_detector,
+                settings_of(self, "student_detector"),
+                parallel=True,
+            ),
+            Stage(
+                "teacher-detector",
+                self.teacher_detector.about,
+                self.make_teacher_detector,
+                settings_of(self, "teacher_detector"),
+                parallel=True,
+            ),
+            Stage("student-regions", "the student's boxes, with its features", self.make_student_regions),
+            Stage("teacher-regions", "the teacher's boxes, with its features", self.make_teacher_regions),
+            Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions),
+        ]
+
+    # -- data -----------------------------------------------------------------------------------------------------
+    def make_scenes(self, folder: Path) -> dict[str, object]:
+        write_scenes(folder / "files", self.difficulty, self.counts, self.image_size, self.seed)
+        return {"scenes": len(self.records)}
+
+    @cached_property
+    def records(self) -> list[Record]:
+        return load_scenes(self.folder / "scenes" / "files")
+
+    @cached_property
+    def training(self) -> list[Record]:
+        return of_split(self.records, "train")
+
+    def make_words(self, folder: Path) -> dict[str, object]:
+        questions = [question for record in self.training for question in record.questions]
+        captions = [caption for record in self.training for caption in record.captions]
+        answers = build_answer_vocabulary(questions, min_count=1)
+        words = collect_words(captions, [question.text for question in questions], self.labels, answers, min_count=1)
+        words.save(folder / "words.json")
+        return {"vocabulary": len(words.vocabulary), "answers": len(answers)}
+
+    @cached_property
+    def words(self) -> Words:
+        return Words.load(self.folder / "words" / "words.json")
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(sorted({box.label for record in self.training for box in record.objects}))
+
+    @cached_property
+    def attributes(self) -> tuple[str, ...]:
+        return tuple(sorted({name for record in self.training for box in record.objects for name in box.attributes}))
+
+    # -- detectors and regions ------------------------------------------------------------------------------------
+    def detector_config(self, recipe: DetectorRecipe) -> DetectorConfig:
+        return DetectorConfig(
+            labels=self.labels,
+            attributes=self.attributes,
+            backbone=recipe.backbone,
+            pretrained=recipe.pretrained,
+            image_size=recipe.image_size,
+            pyramid_channels=recipe.pyramid_channels,
+            pyramid_layers=1,
+            anchor_scales=recipe.anchor_scales,
+            anchor_ratios=recipe.anchor_ratios,
+            head_size=recipe.head_size,
+            semantic_head=True,
+            semantic_norm=True,
+            score_threshold=recipe.score_threshold,
+            detection_iou=recipe.detection_iou,
+            grid=recipe.grid,
+            num_regions=recipe.num_regions,
+            pool_backbone=True,
+            num_tags=recipe.num_tags,
+        )
+
+    def _train_detector(self, recipe: DetectorRecipe, folder: Path) -> dict[str, object]:
+        schedule = Schedule(recipe.steps, recipe.learning_rate, weight_decay=1e-4)
+        config = self.detector_config(recipe)
+        train_detector(config, self.training, schedule, recipe.batch_size, folder, self.seed)
+        return {"photos": recipe.steps * recipe.batch_size}
+
+    def make_student_detector(self, folder: Path) -> dict[str, object]:
+        return self._train_detector(self.student_detector, folder)
+
+    def make_teacher_detector(self, folder: Path) -> dict[str, object]:
+        return self._train_detector(self.teacher_detector, folder)
+
+    def detector(self, stage: str, recipe: DetectorRecipe) -> Detector:
+        return load_detector(self.detector_config(recipe), self.folder / stage)
+
+    def make_student_regions(self, folder: Path) -> dict[str, object]:
+        detector = self.detector("student-detector", self.student_detector)
+        return _facts(own_regions(detector, self.records, folder, views=1, label=folder.name))
+
+    def make_teacher_regions(self, folder: Path) -> dict[str, object]:
+        detector = self.detector("teacher-detector", self.teacher_detector)
+        return _facts(own_regions(detector, self.records, folder, views=1, label=folder.name))
+
+    def make_shared_regions(self, folder: Path) -> dict[str, object]:
+        detector = self.detector("teacher-detector", self.teacher_detector)
+        return _facts(regions_at_boxes_of(detector, self.store("student-regions"), self.records, folder, folder.name))
+
+    def store(self, stage: str) -> RegionStore:
+        return RegionStore(self.folder / stage)
+
+
+def _facts(store: RegionStore) -> dict[str, object]:
+    return {"photos": len(store.photo_ids), "feature size": store.feature_size}
