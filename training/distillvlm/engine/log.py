@@ -5,11 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from distillvlm.engine.progress import Progress, recent_means
+
+
+def progress_bar(label: str, first: int, steps: int, watched: bool) -> tqdm[Any]:
+    """Of a training that begins at step `first`; watched: False in all processes but the first, which show nothing."""
+    return tqdm(
+        total=steps,
+        initial=first,
+        desc=label,
+        unit="step",
+        mininterval=1.0,
+        dynamic_ncols=True,
+        disable=not watched,
+    )
+
+
+def advance(bar: tqdm[Any], history: list[Progress]) -> None:
+    """By one step, with the latest losses."""
+    bar.update()
+    bar.set_postfix({name: f"{value:.3f}" for name, value in recent_means(history).items()}, refresh=False)
 
 
 class TrainingLog:
@@ -19,23 +39,12 @@ class TrainingLog:
     watched: False in all processes but the first, which then write nothing.
     """
 
-    def __init__(self, folder: Path, label: str, first: int, steps: int, watched: bool) -> None:
-        self.bar = tqdm(
-            total=steps,
-            initial=first,
-            desc=label,
-            unit="step",
-            mininterval=1.0,
-            dynamic_ncols=True,
-            disable=not watched,
-        )
+    def __init__(self, folder: Path, first: int, watched: bool) -> None:
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first) if watched else None
         self.written_at = time.monotonic()
 
     def step(self, history: list[Progress], rate: float, rows: int) -> None:
         """Logs the last step of the history. rows: of its whole batch, over all processes."""
-        self.bar.update()
-        self.bar.set_postfix({name: f"{value:.3f}" for name, value in recent_means(history).items()}, refresh=False)
         now = time.monotonic()
         figures = {f"losses/{name}": value for name, value in history[-1].losses.items()}
         figures |= {"rate": rate, "rows per second": rows / max(now - self.written_at, 1e-9)}
@@ -51,7 +60,6 @@ class TrainingLog:
             self.writer.flush()
 
     def close(self) -> None:
-        self.bar.close()
         if self.writer is not None:
             self.writer.close()
 

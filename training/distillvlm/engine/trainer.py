@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ from distillvlm.engine.allocator import release_freed_memory
 from distillvlm.engine.checkpoint import load_checkpoint, load_trained, save_atomically
 from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.gradient_shares import gradient_shares, mean_shares, outputs_of, share_windows
-from distillvlm.engine.log import TrainingLog
+from distillvlm.engine.log import TrainingLog, advance, progress_bar
 from distillvlm.engine.processes import batch_rows, means_over_processes, new_accelerator, share_of
 from distillvlm.engine.progress import Progress, read_progress, write_progress
 
@@ -70,14 +70,18 @@ class Schedule:
         return self.learning_rate * (self.steps - step) / max(1, self.steps - warmup)
 
 
+@dataclass(frozen=True)
+class Training:
+    """A task with its schedule; its results lie in `folder`."""
+
+    task: Task
+    schedule: Schedule
+    folder: Path
+    seed: int
+
+
 def train(
-    task: Task,
-    batches: Batches,
-    schedule: Schedule,
-    folder: Path,
-    seed: int,
-    label: str,
-    checkpoint_seconds: float = 60.0,
+    task: Task, batches: Batches, schedule: Schedule, folder: Path, seed: int, checkpoint_seconds: float = 60.0
 ) -> list[Progress]:
     """Trains `task.trained` for `schedule.steps` steps; a folder with a checkpoint continues from it.
 
@@ -93,61 +97,111 @@ def train(
         FloatingPointError: a loss is not finite; names step and losses.
         ValueError: a batch can't be shared out among the processes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "model.pt").exists():
-        load_trained(task.trained, folder)
-        return read_progress(folder)
-    learner = Learner(task, schedule)
-    average = WeightAverage(task.trained, schedule.ema_decay)
-    history = load_checkpoint(folder, task, learner.optimizer, average)
-    task.train()
-    writes = learner.accelerator.is_main_process
-    windows = share_windows(schedule.steps, schedule.share_steps).values()
-    saved_at = time.monotonic()
-    with closing(TrainingLog(folder, label, len(history), schedule.steps, writes)) as log:
-        for step, batch in prefetch(batches, len(history), schedule.steps):
-            window = next((window for window in windows if step in window), range(0))
-            history.append(learner.step(step, batch, seed, takes_shares=bool(window)))
-            average.update(step)
-            log.step(history, schedule.rate(step), batch_rows(batch))
-            if window and step == window[-1]:
-                log.shares(mean_shares(history, window), step)
-            if time.monotonic() - saved_at > checkpoint_seconds:
-                if writes:
-                    log.flush()
-                    state = checkpoint_state(task, learner.optimizer, average, history)
-                    save_atomically(folder / "checkpoint.pt", state)
-                release_freed_memory()
-                saved_at = time.monotonic()
-    average.copy_to(task.trained)
-    if writes:
-        write_progress(folder, history)
-        save_atomically(folder / "model.pt", task.trained.state_dict())
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
-    learner.accelerator.wait_for_everyone()  # what comes next reads the weights
-    task.eval()
+    (history,) = train_together([Training(task, schedule, folder, seed)], batches, checkpoint_seconds)
     return history
 
 
+def train_together(
+    trainings: Sequence[Training], batches: Batches, checkpoint_seconds: float = 60.0
+) -> list[list[Progress]]:
+    """Trainings in lock-step: each batch is built once, and every training takes its step on it.
+
+    What becomes of each is what `train` makes of it alone. After a kill, those that were behind catch up first; one
+    that is finished is passed over. Tasks of one frozen teacher find its outputs for a batch already there.
+
+    Raises:
+        ValueError: their numbers of steps differ. See `train` for others.
+    """
+    lengths = sorted({each.schedule.steps for each in trainings})
+    if len(lengths) != 1:
+        raise ValueError(f"Expected trainings of one number of steps but received {lengths}")
+    (steps,) = lengths
+    learners = [Learner(each) for each in trainings if not _is_finished(each.folder)]
+    with ExitStack() as logs:
+        for learner in learners:
+            logs.enter_context(closing(learner.log))
+        _learn_together(learners, batches, steps, checkpoint_seconds)
+    for learner in learners:
+        learner.finish()
+    return [_reload(each) for each in trainings]
+
+
+def _learn_together(learners: Sequence[Learner], batches: Batches, steps: int, checkpoint_seconds: float) -> None:
+    first = min((learner.step for learner in learners), default=steps)
+    shown = next((learner for learner in learners if learner.step == first), None)
+    saved_at = time.monotonic()
+    label = " + ".join(learner.folder.name for learner in learners)
+    with progress_bar(label, first, steps, watched=bool(shown and shown.writes)) as bar:
+        for step, batch in prefetch(batches, first, steps):
+            for learner in learners:
+                if learner.step == step:
+                    learner.learn(batch)
+            if shown:
+                advance(bar, shown.history)
+            if time.monotonic() - saved_at > checkpoint_seconds:
+                for learner in learners:
+                    learner.save()
+                release_freed_memory()
+                saved_at = time.monotonic()
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / "model.pt").exists()
+
+
+def _reload(training: Training) -> list[Progress]:
+    """What a finished training left in its folder."""
+    load_trained(training.task.trained, training.folder)
+    training.task.eval()
+    return read_progress(training.folder)
+
+
 class Learner:
-    """A task on this process's device, with its optimizer; takes one step after the other."""
+    """A training on this process's device, with its optimizer; takes one step after the other."""
 
-    def __init__(self, task: Task, schedule: Schedule) -> None:
-        self.task, self.schedule = task, schedule
-        self.accelerator = new_accelerator(schedule.precision)
-        groups = parameter_groups(task, schedule.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
+    def __init__(self, training: Training) -> None:
+        self.task, self.schedule, self.folder, self.seed = (
+            training.task,
+            training.schedule,
+            training.folder,
+            training.seed,
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.accelerator = new_accelerator(self.schedule.precision)
+        groups = parameter_groups(self.task, self.schedule.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=self.schedule.learning_rate, fused=True)
         # `prepared` is the task itself, or what joins it to those of the other processes.
-        self.prepared, self.optimizer = self.accelerator.prepare(task, optimizer)
+        self.prepared, self.optimizer = self.accelerator.prepare(self.task, optimizer)
+        self.average = WeightAverage(self.task.trained, self.schedule.ema_decay)
+        self.history = load_checkpoint(self.folder, self.task, self.optimizer, self.average)
+        self.windows = share_windows(self.schedule.steps, self.schedule.share_steps).values()
+        self.writes = self.accelerator.is_main_process
+        self.log = TrainingLog(self.folder, len(self.history), self.writes)
+        self.task.train()
 
-    def step(self, step: int, batch: object, seed: int, takes_shares: bool) -> Progress:
-        """Learns from this process's share of the batch; the figures are those of the whole batch.
+    @property
+    def step(self) -> int:
+        """The step to be taken next."""
+        return len(self.history)
+
+    def learn(self, batch: object) -> None:
+        """Takes a step and logs it.
 
         Raises:
             FloatingPointError: a loss is not finite.
         """
+        step = self.step
+        window = next((window for window in self.windows if step in window), range(0))
+        self.history.append(self._learn(step, batch, takes_shares=bool(window)))
+        self.average.update(step)
+        self.log.step(self.history, self.schedule.rate(step), batch_rows(batch))
+        if window and step == window[-1]:
+            self.log.shares(mean_shares(self.history, window), step)
+
+    def _learn(self, step: int, batch: object, takes_shares: bool) -> Progress:
+        """Learns from this process's share of the batch; the figures are those of the whole batch."""
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
-        torch.manual_seed(seed * 1_000_003 + step * processes + process)
+        torch.manual_seed(self.seed * 1_000_003 + step * processes + process)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(step)
         watched = self.task.before_last_layer() if takes_shares else ()
@@ -162,6 +216,22 @@ class Learner:
         self.accelerator.clip_grad_norm_(self.task.parameters(), self.schedule.gradient_clip)
         self.optimizer.step()
         return Progress(step, figures, shares)
+
+    def save(self) -> None:
+        """Writes a checkpoint that a run continues from."""
+        if self.writes:
+            self.log.flush()
+            state = checkpoint_state(self.task, self.optimizer, self.average, self.history)
+            save_atomically(self.folder / "checkpoint.pt", state)
+
+    def finish(self) -> None:
+        """Leaves weights and losses in the folder, for every process to read."""
+        self.average.copy_to(self.task.trained)
+        if self.writes:
+            write_progress(self.folder, self.history)
+            save_atomically(self.folder / "model.pt", self.task.trained.state_dict())
+            (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        self.accelerator.wait_for_everyone()
 
 
 def parameter_groups(task: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -63,7 +63,7 @@ def train_detector(
     torch.manual_seed(seed)
     task = DetectionTask(Detector(config))
     batches = DetectionBatches(records, config, batch_size, seed, keep_pixels=keep_pixels)
-    train(task, batches, schedule, folder, seed, folder.name)
+    train(task, batches, schedule, folder, seed)
 
 
 def load_detector(config: DetectorConfig, folder: Path) -> Detector:

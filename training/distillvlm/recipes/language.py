@@ -190,7 +190,7 @@ def scst_mix(mix: TextMix) -> TextMix:
 
 def run_training(task: Task, batches: Batches, schedule: Schedule, folder: Path, seed: int) -> dict[str, object]:
     """Trains; returns parameters, last losses and, by window, the losses' mean shares of the gradient."""
-    history = train(task, batches, schedule, folder, seed, folder.name)
+    history = train(task, batches, schedule, folder, seed)
     windows = share_windows(schedule.steps, schedule.share_steps)
     shares = {name: mean_shares(history, window) for name, window in windows.items()}
     return {"parameters": parameters_of(task.trained), **recent_means(history), "gradient shares": shares}

@@ -66,9 +66,9 @@ def test_windows_begin_at_the_start_a_tenth_and_half_and_never_overlap() -> None
 def test_a_training_logs_the_mean_weighted_shares_of_each_window_even_if_it_was_cut_within(tmp_path: Path) -> None:
     schedule = Schedule(steps=40, learning_rate=1e-3, precision="no", share_steps=3)
     with pytest.raises(KeyboardInterrupt):
-        train(TwoLosses(), Ones(killed_at=5), schedule, tmp_path, 0, "cut", checkpoint_seconds=0)
+        train(TwoLosses(), Ones(killed_at=5), schedule, tmp_path, 0, checkpoint_seconds=0)
     next_second()
-    history = train(TwoLosses(), Ones(), schedule, tmp_path, 0, "resumed")
+    history = train(TwoLosses(), Ones(), schedule, tmp_path, 0)
     taken = [progress.step for progress in history if progress.gradient_shares]
     assert taken == [0, 1, 2, 4, 5, 6, 20, 21, 22]
     expected = {"sum": 2**0.5 / (2**0.5 + 1.5), "first": 1.5 / (2**0.5 + 1.5)}

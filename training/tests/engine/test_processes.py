@@ -54,7 +54,7 @@ def stages(log: Path) -> list[Stage]:
         settings = DistillationSettings(queue_size=64)
         torch.manual_seed(0)
         task = DistillationTask(tiny_model(dropout=0.0), teacher, LanguageObjective(), settings)
-        train(task, UnevenBatches(), SCHEDULE, folder, 0, "training", checkpoint_seconds=0)
+        train(task, UnevenBatches(), SCHEDULE, folder, 0, checkpoint_seconds=0)
         torch.save(task.state_dict(), folder / f"state{os.environ.get('RANK', '')}.pt")
         return {}
 

@@ -1,5 +1,6 @@
 """The loop: resumes to the identical curve, stops on NaN, averages weights, leaves whole files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.progress import read_progress
-from distillvlm.engine.trainer import Schedule, Task, parameter_groups, train
+from distillvlm.engine.trainer import Schedule, Task, Training, parameter_groups, train, train_together
 from tests.engine.curves import next_second, read_curves
 
 SCHEDULE = Schedule(steps=12, learning_rate=1e-2, ema_decay=0.9, precision="no")
@@ -38,13 +39,13 @@ class SeededBatches:
 
 def test_a_killed_run_resumes_to_the_identical_curve_and_weights(tmp_path: Path) -> None:
     whole = Regression()
-    expected = train(whole, SeededBatches(), SCHEDULE, tmp_path / "whole", seed=3, label="whole")
+    expected = train(whole, SeededBatches(), SCHEDULE, tmp_path / "whole", seed=3)
     with pytest.raises(KeyboardInterrupt):
-        train(Regression(), SeededBatches(killed_at=7), SCHEDULE, tmp_path / "cut", 3, "cut", checkpoint_seconds=0)
+        train(Regression(), SeededBatches(killed_at=7), SCHEDULE, tmp_path / "cut", 3, checkpoint_seconds=0)
     assert (tmp_path / "cut" / "checkpoint.pt").exists()
     next_second()
     resumed = Regression()
-    history = train(resumed, SeededBatches(), SCHEDULE, tmp_path / "cut", seed=3, label="resumed")
+    history = train(resumed, SeededBatches(), SCHEDULE, tmp_path / "cut", seed=3)
     assert history == expected
     for ours, theirs in zip(resumed.trained.parameters(), whole.trained.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -60,15 +61,37 @@ def test_a_killed_run_resumes_to_the_identical_curve_and_weights(tmp_path: Path)
 
 def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path: Path) -> None:
     first = Regression()
-    train(first, SeededBatches(), SCHEDULE, tmp_path, seed=3, label="first")
+    train(first, SeededBatches(), SCHEDULE, tmp_path, seed=3)
     again = Regression()
-    train(again, SeededBatches(killed_at=0), SCHEDULE, tmp_path, seed=3, label="again")
+    train(again, SeededBatches(killed_at=0), SCHEDULE, tmp_path, seed=3)
     assert torch.equal(again.trained[0].weight, first.trained[0].weight)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_loss(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match=r"step 5: a loss is not finite: \{'square': nan\}"):
-        train(Regression(), SeededBatches(poisoned_at=5), SCHEDULE, tmp_path, seed=3, label="poisoned")
+        train(Regression(), SeededBatches(poisoned_at=5), SCHEDULE, tmp_path, seed=3)
+
+
+def test_trainings_in_lock_step_are_what_each_is_alone_even_when_a_kill_left_one_behind(tmp_path: Path) -> None:
+    slow = replace(SCHEDULE, learning_rate=1e-3)
+    alone = [
+        train(Regression(), SeededBatches(), schedule, tmp_path / f"alone {name}", seed=3)
+        for name, schedule in (("fast", SCHEDULE), ("slow", slow))
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        train(Regression(), SeededBatches(killed_at=4), slow, tmp_path / "slow", 3, checkpoint_seconds=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(Regression(), SeededBatches(killed_at=9), SCHEDULE, tmp_path / "fast", 3, checkpoint_seconds=0)
+    next_second()
+    trainings = [
+        Training(Regression(), schedule, tmp_path / name, seed=3)
+        for name, schedule in (("fast", SCHEDULE), ("slow", slow))
+    ]
+    assert train_together(trainings, SeededBatches()) == alone
+    finished = [Training(Regression(), SCHEDULE, tmp_path / "fast", seed=3)]
+    assert train_together(finished, SeededBatches(killed_at=0)) == alone[:1]
+    with pytest.raises(ValueError, match=r"one number of steps but received \[3, 12\]"):
+        train_together([*finished, Training(Regression(), replace(SCHEDULE, steps=3), tmp_path / "short", 3)], None)
 
 
 def test_the_rate_warms_up_and_decays_in_straight_lines() -> None:

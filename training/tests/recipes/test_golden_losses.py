@@ -150,7 +150,7 @@ def small_smoke(tmp_path_factory: pytest.TempPathFactory) -> SmallSmoke:
 
 def losses_of(kind: str, small_smoke: SmallSmoke, folder: Path) -> list[dict[str, float]]:
     task, batches = KINDS[kind](small_smoke)
-    history = train(task, batches, SCHEDULE, folder, SEED, kind)
+    history = train(task, batches, SCHEDULE, folder, SEED)
     measured = task.measurements().keys()
     return [{name: loss for name, loss in each.losses.items() if name not in measured} for each in history]
 
