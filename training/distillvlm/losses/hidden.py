@@ -140,3 +140,24 @@ class HiddenStateLoss(nn.Module):
         rows = torch.rand(len(photos_of_all), allowed_BT.shape[1], generator=generator)
         first = process_index() * len(photos_B)
         return rows[first : first + len(photos_B)].to(allowed_BT.device)
+
+
+class HiddenStateError(nn.Module):
+    """Mean squared error between phi(h_i), a linear map to the teacher's width, and the teacher's token: what the paper
+    compares its NCE with. Called as `HiddenStateLoss`; negatives and photos are not looked at.
+
+    Source: Jiao et al. 2020 (TinyBERT), arXiv:1909.10351, equation 8.
+    """
+
+    def __init__(self, student_size: int, teacher_size: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(student_size, teacher_size)
+        self.measurements: dict[str, float] = {}
+
+    def forward(
+        self, student_BTD: Tensor, teacher_BTE: Tensor, valid_BT: Tensor, negatives_BT: Tensor, photos_B: Tensor
+    ) -> Tensor:
+        """Mean over valid tokens of all processes; 0 where there is none."""
+        error_ME = self.projection(student_BTD[valid_BT]).float() - teacher_BTE[valid_BT].detach().float()
+        error_M = error_ME.square().mean(-1)
+        return global_mean(error_M.sum(), len(error_M))

@@ -21,7 +21,7 @@ from distillvlm.engine.progress import recent_means
 from distillvlm.engine.trainer import Batches, Schedule, Task, train
 from distillvlm.evaluation.vqa import soft_targets
 from distillvlm.modeling.vision_language import VisionLanguageConfig, VisionLanguageModel
-from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.objective import Objective, ObjectiveTask
 from distillvlm.tasks.scst import CaptionReward, ScstSettings, ScstTask
 
@@ -165,7 +165,8 @@ def distil(
 ) -> dict[str, object]:
     """Trains a student from a frozen teacher; see `run_training` for what is returned."""
     torch.manual_seed(seed)
-    return run_training(DistillationTask(student, teacher, objective, settings), batches, schedule, folder, seed)
+    task = DistillationTask(student, FrozenTeacher(teacher, objective), settings)
+    return run_training(task, batches, schedule, folder, seed)
 
 
 def train_scst(

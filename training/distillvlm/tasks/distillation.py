@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from distillvlm.engine.trainer import Task
 from distillvlm.losses.attention import attention_loss
 from distillvlm.losses.classification import answer_distillation, word_distillation
-from distillvlm.losses.hidden import HiddenStateLoss
+from distillvlm.losses.hidden import HiddenStateError, HiddenStateLoss
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.tasks.objective import Objective, Outputs, before_last_layer
 
@@ -22,8 +22,10 @@ from distillvlm.tasks.objective import Objective, Outputs, before_last_layer
 class DistillationSettings:
     """Which losses, and how strong; a weight of 0 switches one off.
 
-    queue_size: 4096 was the paper's best. temperature: of the words' distribution (and of the NCE: 0.07).
-    classification: 0 in pre-training (the paper uses it in fine-tuning only).
+    classification: 0 in pre-training (the paper uses it in fine-tuning only). queue_size: 4096 was the paper's best.
+    temperature: of the words' distribution (and of the NCE: 0.07).
+    The rest are the paper's ablations. squared_error: in place of the NCE. pooled: hidden states are compared as one
+    mean a photo, not token by token. texts_only: tags and regions are not compared.
     """
 
     attention: float = 1.0
@@ -31,51 +33,66 @@ class DistillationSettings:
     classification: float = 1.0
     queue_size: int = 4096
     temperature: float = 1.0
+    squared_error: bool = False
+    pooled: bool = False
+    texts_only: bool = False
+
+
+class FrozenTeacher:
+    """A teacher in eval mode for good, without gradients, that runs an objective.
+
+    What it makes of the latest batch is kept: students in lock-step (see `train_together`) pay for it once.
+    """
+
+    def __init__(self, model: VisionLanguageModel, objective: Objective) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.objective = objective
+        self._latest: tuple[object, Outputs] | None = None
+
+    @torch.no_grad()
+    def outputs(self, batch: Any, device: torch.device) -> Outputs:
+        """On the batch's `teacher_regions`."""
+        if self._latest is None or self._latest[0] is not batch:
+            self._latest = None  # makes room before the next is made
+            moved = batch.to(device)
+            self._latest = batch, self.objective.run(self.model.to(device), moved.teacher_regions, moved)
+        return self._latest[1]
 
 
 class DistillationTask(Task):
     """Runs teacher and student on one batch: same boxes, same tags, same masked tokens, own features.
 
-    The teacher is no submodule: it is in eval mode for good, has no gradient and is not saved with the student.
+    The teacher is no submodule: it is not saved with the student.
     """
 
-    def __init__(
-        self,
-        student: VisionLanguageModel,
-        teacher: VisionLanguageModel,
-        objective: Objective,
-        settings: DistillationSettings,
-    ) -> None:
+    def __init__(self, student: VisionLanguageModel, teacher: FrozenTeacher, settings: DistillationSettings) -> None:
         super().__init__()
-        if student.config.num_heads != teacher.config.num_heads:
+        heads, theirs = student.config.num_heads, teacher.model.config.num_heads
+        if heads != theirs:
             raise ValueError(
-                f"distillation: expected as many heads in student and teacher but they have "
-                f"{student.config.num_heads} and {teacher.config.num_heads}"
+                f"distillation: expected as many heads in student and teacher but they have {heads} and {theirs}"
             )
         self.trained = student
         self.student = student
-        self.frozen = (teacher.eval().requires_grad_(False),)
-        self.objective, self.settings = objective, settings
-        self.hidden_loss = HiddenStateLoss(student.config.hidden_size, teacher.config.hidden_size, settings.queue_size)
+        self.teacher, self.objective, self.settings = teacher, teacher.objective, settings
+        sizes = (student.config.hidden_size, teacher.model.config.hidden_size)
+        self.hidden_loss: HiddenStateLoss | HiddenStateError = (
+            HiddenStateError(*sizes) if settings.squared_error else HiddenStateLoss(*sizes, settings.queue_size)
+        )
         self.loss_weights = {
             "attention": settings.attention,
             "hidden": settings.hidden,
             "classification": settings.classification,
         }
 
-    @property
-    def teacher(self) -> VisionLanguageModel:
-        return self.frozen[0]
-
     def forward(self, batch: Any) -> dict[str, Tensor]:
         device = self.student.word_bias.device
+        theirs = self.teacher.outputs(batch, device)
         batch = batch.to(device)
-        with torch.no_grad():
-            theirs = self.objective.run(self.teacher.to(device), batch.teacher_regions, batch)
         ours = self.objective.run(self.student, batch.regions, batch)
         losses = self.objective.losses(self.student, ours, batch)
         if self.settings.attention:
-            losses["attention"] = distil_attention(ours, theirs)
+            losses["attention"] = distil_attention(ours, theirs, self.settings.texts_only)
         if self.settings.hidden:
             losses["hidden"] = self._distil_hidden(ours, theirs, batch)
         if self.settings.classification:
@@ -93,16 +110,26 @@ class DistillationTask(Task):
         (the same few words in many photos) may not."""
         student = torch.cat([ours.prefix.hidden, *(text.states.hidden.flatten(1, 2) for text in ours.texts)], dim=1)
         teacher = torch.cat([theirs.prefix.hidden, *(text.states.hidden.flatten(1, 2) for text in theirs.texts)], dim=1)
-        valid = torch.cat([ours.prefix.mask, *(text.valid.flatten(1, 2) for text in ours.texts)], dim=1)
-        regions = ours.prefix.mask.clone()
+        prefix = torch.zeros_like(ours.prefix.mask) if self.settings.texts_only else ours.prefix.mask
+        valid = torch.cat([prefix, *(text.valid.flatten(1, 2) for text in ours.texts)], dim=1)
+        regions = prefix.clone()
         regions[:, : regions.shape[1] - (0 if batch.regions is None else batch.regions.valid.shape[1])] = False
         negatives = torch.cat([regions, *(text.words.flatten(1, 2) for text in ours.texts)], dim=1)
+        if self.settings.pooled:
+            student, teacher = mean_of(student, valid), mean_of(teacher, valid)
+            valid = negatives = valid.any(dim=1, keepdim=True)
         return self.hidden_loss(student, teacher, valid, negatives, batch.photos)
 
 
-def distil_attention(ours: Outputs, theirs: Outputs) -> Tensor:
+def mean_of(hidden_BTD: Tensor, valid_BT: Tensor) -> Tensor:
+    """The mean over a photo's valid tokens: [B, 1, D]."""
+    weights_BT1 = valid_BT[..., None].to(hidden_BTD.dtype)
+    return (hidden_BTD * weights_BT1).sum(1, keepdim=True) / weights_BT1.sum(1, keepdim=True).clamp(min=1)
+
+
+def distil_attention(ours: Outputs, theirs: Outputs, texts_only: bool = False) -> Tensor:
     """Mean over all valid queries of prefix and texts of the last layer's attention loss."""
-    maps = [(ours.prefix.attention, theirs.prefix.attention, ours.prefix.mask)]
+    maps = [] if texts_only else [(ours.prefix.attention, theirs.prefix.attention, ours.prefix.mask)]
     for mine, other in zip(ours.texts, theirs.texts, strict=True):
         pair = (mine.states.attention.flatten(2, 3), other.states.attention.flatten(2, 3))
         maps.append((*pair, mine.valid.flatten(1, 2)))

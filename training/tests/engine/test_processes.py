@@ -14,7 +14,7 @@ from distillvlm.engine.processes import batch_rows, share_of
 from distillvlm.engine.progress import read_progress
 from distillvlm.engine.trainer import Schedule, train
 from distillvlm.recipes.pipeline import Stage, run_stages
-from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.language import LanguageObjective
 from tests.modeling.tiny import ANSWERS, VOCABULARY, tiny_model, tiny_regions
 
@@ -53,7 +53,7 @@ def stages(log: Path) -> list[Stage]:
         teacher = tiny_model(seed=1, hidden_size=32, num_layers=3)
         settings = DistillationSettings(queue_size=64)
         torch.manual_seed(0)
-        task = DistillationTask(tiny_model(dropout=0.0), teacher, LanguageObjective(), settings)
+        task = DistillationTask(tiny_model(dropout=0.0), FrozenTeacher(teacher, LanguageObjective()), settings)
         train(task, UnevenBatches(), SCHEDULE, folder, 0, checkpoint_seconds=0)
         torch.save(task.state_dict(), folder / f"state{os.environ.get('RANK', '')}.pt")
         return {}

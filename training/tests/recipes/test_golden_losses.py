@@ -36,7 +36,7 @@ from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, new_model, pretraining_batches
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.detection import DetectionBatches, DetectionTask, collate_targets
-from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.objective import ObjectiveTask
 from distillvlm.tasks.pretraining import PretrainingObjective
@@ -133,7 +133,9 @@ class SmallSmoke:
         teacher, student = self.model(ModelSize(48, 2, 4, 96), SEED + 1), self.model(ModelSize(32, 2, 4, 64), SEED)
         mix = TextMix(captions=(8, 2), questions=(8, 2), caption_steps=STEPS // 2, question_steps=STEPS // 2)
         batches = finetuning_batches(self.records, self.words, mix, SEED, self.store, self.store)
-        return DistillationTask(student, teacher, LanguageObjective(), DistillationSettings(queue_size=128)), batches
+        return DistillationTask(
+            student, FrozenTeacher(teacher, LanguageObjective()), DistillationSettings(queue_size=128)
+        ), batches
 
 
 KINDS: dict[str, Callable[[SmallSmoke], tuple[Task, Batches]]] = {

@@ -9,7 +9,7 @@ from distillvlm.data.pretraining_batches import PretrainingBatch
 from distillvlm.data.text_batches import TextBatch
 from distillvlm.engine.gradient_shares import gradient_shares, outputs_of
 from distillvlm.modeling.vision_language import VisionLanguageModel
-from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.objective import ObjectiveTask
 from distillvlm.tasks.pretraining import PretrainingObjective
@@ -131,7 +131,9 @@ def test_padded_texts_change_no_loss_and_no_gradient(objective, batch) -> None:
 def distillation(settings: DistillationSettings, objective: object = None, **student: int | float) -> DistillationTask:
     torch.manual_seed(0)
     teacher = tiny_model(seed=1, hidden_size=32, num_layers=3)
-    return DistillationTask(tiny_model(**student), teacher, objective or LanguageObjective(), settings).train()
+    return DistillationTask(
+        tiny_model(**student), FrozenTeacher(teacher, objective or LanguageObjective()), settings
+    ).train()
 
 
 def test_the_teacher_stays_in_eval_mode_without_gradient_and_out_of_the_checkpoint() -> None:
@@ -139,9 +141,11 @@ def test_the_teacher_stays_in_eval_mode_without_gradient_and_out_of_the_checkpoi
     for batch in (captions(), questions()):
         losses = task(batch)
         sum(losses.values()).backward()
-    assert not task.teacher.training
-    assert all(parameter.grad is None for parameter in task.teacher.parameters())
-    assert not any(value.data_ptr() == task.teacher.pooler.weight.data_ptr() for value in task.state_dict().values())
+    assert not task.teacher.model.training
+    assert all(parameter.grad is None for parameter in task.teacher.model.parameters())
+    assert not any(
+        value.data_ptr() == task.teacher.model.pooler.weight.data_ptr() for value in task.state_dict().values()
+    )
     assert task.hidden_loss.projection.weight.grad is not None
 
 
@@ -178,7 +182,7 @@ def test_shares_of_the_gradient_are_taken_at_the_last_layers_input(num_layers: i
 def test_a_student_that_equals_its_teacher_has_nothing_left_to_learn_from_it() -> None:
     student = tiny_model()
     settings = DistillationSettings(hidden=0, queue_size=16)
-    task = DistillationTask(student, tiny_model(), LanguageObjective(), settings).eval()
+    task = DistillationTask(student, FrozenTeacher(tiny_model(), LanguageObjective()), settings).eval()
     batch = replace(captions(), teacher_regions=captions().regions)
     losses = task(batch)
     assert float(losses["attention"].detach()) == pytest.approx(0, abs=1e-9)
@@ -191,7 +195,7 @@ def test_tags_and_special_tokens_never_enter_the_queue() -> None:
     task = distillation(DistillationSettings(queue_size=256))
     task(captions())
     with torch.no_grad():
-        theirs = task.objective.run(task.teacher, captions().teacher_regions, captions())
+        theirs = task.objective.run(task.teacher.model, captions().teacher_regions, captions())
     queued = task.hidden_loss.queue.tokens[task.hidden_loss.queue.photos >= 0]
     tags = torch.nn.functional.normalize(theirs.prefix.hidden[:, :6].flatten(0, 1), dim=-1)
     words = torch.nn.functional.normalize(theirs.texts[0].states.hidden[:, :, :4].flatten(0, 2), dim=-1)
@@ -202,4 +206,6 @@ def test_tags_and_special_tokens_never_enter_the_queue() -> None:
 
 def test_teacher_and_student_need_as_many_heads() -> None:
     with pytest.raises(ValueError, match="they have 4 and 2"):
-        DistillationTask(tiny_model(), tiny_model(num_heads=2), LanguageObjective(), DistillationSettings())
+        DistillationTask(
+            tiny_model(), FrozenTeacher(tiny_model(num_heads=2), LanguageObjective()), DistillationSettings()
+        )
