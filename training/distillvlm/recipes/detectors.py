@@ -23,7 +23,7 @@ from distillvlm.tasks.detection import DetectionBatches, DetectionTask
 class DetectorRecipe:
     """A detector but for its labels, and how it is trained.
 
-    grid, num_regions, num_tags and thresholds: what it says of a photo (see `DetectorConfig`).
+    grid and what follows: what it says of a photo (see `DetectorConfig`).
     """
 
     backbone: str
@@ -41,6 +41,7 @@ class DetectorRecipe:
     num_tags: int = DetectorConfig.num_tags
     score_threshold: float = DetectorConfig.score_threshold
     detection_iou: float = DetectorConfig.detection_iou
+    pool_backbone: bool = DetectorConfig.pool_backbone
 
     @property
     def about(self) -> str:

@@ -27,7 +27,7 @@ class Stage:
     returns facts worth keeping (numbers, names), which are written to `done.json` beside its results.
     settings: those of the recipe that its results depend on; results made with others are never taken up.
     parallel: a training, in which every process of `torchrun` or `accelerate launch` takes part; other stages are run
-    by the first process while the rest wait.
+    by the first process while the rest wait. repeats: is run again each time, like a report of what is there.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Stage:
     run: Callable[[Path], dict[str, object]]
     settings: Mapping[str, object] = field(default_factory=dict)
     parallel: bool = False
+    repeats: bool = False
 
 
 def settings_of(recipe: object, *names: str) -> dict[str, object]:
@@ -73,7 +74,7 @@ def run_stage(stage: Stage, folder: Path, origin: str) -> None:
     done = folder / "done.json"
     known = json.loads(done.read_text()) if done.exists() else None
     processes.wait_for_everyone()  # before the first process writes what the others have just looked for
-    if known is not None:
+    if known is not None and not stage.repeats:
         processes.print(f"{stage.name}: done in {known['seconds']} s", flush=True)
         return
     processes.print(f"{stage.name}: {stage.about}", flush=True)

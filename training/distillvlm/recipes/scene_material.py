@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,11 +24,12 @@ from distillvlm.recipes.detectors import (
 from distillvlm.recipes.pipeline import Stage, settings_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SceneMaterial:
     """Scenes, words, detectors and regions under `folder`, each made by a stage.
 
-    counts: scenes of each split. image_size: (height, width) of their pictures.
+    counts: scenes of each split. image_size: (height, width) of their pictures. annotated: training scenes whose boxes
+    and words are learnt, the first ones; None: all. captions: of each of these.
     """
 
     folder: Path
@@ -38,6 +39,8 @@ class SceneMaterial:
     student_detector: DetectorRecipe
     teacher_detector: DetectorRecipe
     seed: int
+    annotated: int | None = None
+    captions: int | None = None
 
     def stages(self) -> list[Stage]:
         return [
@@ -47,7 +50,12 @@ class SceneMaterial:
                 self.make_scenes,
                 settings_of(self, "seed", "difficulty", "counts", "image_size"),
             ),
-            Stage("words", "vocabulary, tags and answers", self.make_words),
+            Stage(
+                "words",
+                "vocabulary, tags and answers",
+                self.make_words,
+                settings_of(self, "annotated", "captions"),
+            ),
             Stage(
                 "student-detector",
                 self.student_detector.about,
@@ -77,8 +85,18 @@ class SceneMaterial:
         return load_scenes(self.folder / "scenes" / "files")
 
     @cached_property
+    def pool(self) -> list[Record]:
+        """All training scenes, as annotated ones are."""
+        return [replace(one, captions=one.captions[: self.captions]) for one in of_split(self.records, "train")]
+
+    @property
     def training(self) -> list[Record]:
-        return of_split(self.records, "train")
+        return self.pool[: self.annotated]
+
+    @property
+    def seen_by_teacher(self) -> list[Record]:
+        """What the teacher's detector looks at: all but training scenes without annotations."""
+        return [*self.training, *(record for record in self.records if record.split != "train")]
 
     def make_words(self, folder: Path) -> dict[str, object]:
         questions = [question for record in self.training for question in record.questions]
@@ -119,7 +137,7 @@ class SceneMaterial:
             detection_iou=recipe.detection_iou,
             grid=recipe.grid,
             num_regions=recipe.num_regions,
-            pool_backbone=True,
+            pool_backbone=recipe.pool_backbone,
             num_tags=recipe.num_tags,
         )
 
@@ -144,11 +162,12 @@ class SceneMaterial:
 
     def make_teacher_regions(self, folder: Path) -> dict[str, object]:
         detector = self.detector("teacher-detector", self.teacher_detector)
-        return _facts(own_regions(detector, self.records, folder, views=1, label=folder.name))
+        return _facts(own_regions(detector, self.seen_by_teacher, folder, views=1, label=folder.name))
 
     def make_shared_regions(self, folder: Path) -> dict[str, object]:
         detector = self.detector("teacher-detector", self.teacher_detector)
-        return _facts(regions_at_boxes_of(detector, self.store("student-regions"), self.records, folder, folder.name))
+        student, records = self.store("student-regions"), self.seen_by_teacher
+        return _facts(regions_at_boxes_of(detector, student, records, folder, folder.name))
 
     def store(self, stage: str) -> RegionStore:
         return RegionStore(self.folder / stage)

@@ -69,7 +69,7 @@ EVALUATED: tuple[tuple[str, Who, str], ...] = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScenesRecipe(SceneMaterial):
     """Settings of a run on generated scenes. Steps of language trainings: (pre-training, fine-tuning).
 
@@ -80,8 +80,8 @@ class ScenesRecipe(SceneMaterial):
     bundle: Path
     student: ModelSize
     teacher: ModelSize
-    captions: tuple[int, int]
-    questions: tuple[int, int]
+    caption_batch: tuple[int, int]
+    question_batch: tuple[int, int]
     teacher_steps: tuple[int, int]
     adaptation_steps: tuple[int, int]
     student_steps: tuple[int, int]
@@ -114,7 +114,7 @@ class ScenesRecipe(SceneMaterial):
         if lesson.captions_of is not None:
             about = f"the adapted teacher's captions of {self.counts['train']} scenes, {self.sequence_level.beam}"
             yield Stage(lesson.captions_of, about, self.make_teacher_captions, settings_of(self, "sequence_level"))
-        names = [lesson.who, "captions", "questions", "learning_rate", "polluted_share", "distillation"]
+        names = [lesson.who, "caption_batch", "question_batch", "learning_rate", "polluted_share", "distillation"]
         names += ["scst"] if lesson.kind == "scst" else []
         settings = {"lesson": lesson, **settings_of(self, *names)}
         yield Stage(lesson.stage, lesson.about, partial(self.learn, lesson), settings, parallel=True)
@@ -181,10 +181,10 @@ class ScenesRecipe(SceneMaterial):
             share = self.polluted_share
             captions = caption_source(self.training, self.words.tokenizer, TextMix.max_caption_tokens)
             return pretraining_batches(
-                [captions], self.words, self.captions, lesson.steps, share, self.seed, store, teacher_store
+                [captions], self.words, self.caption_batch, lesson.steps, share, self.seed, store, teacher_store
             )
         caption_steps = lesson.steps * 3 // 5
-        mix = TextMix(self.captions, self.questions, caption_steps, lesson.steps - caption_steps)
+        mix = TextMix(self.caption_batch, self.question_batch, caption_steps, lesson.steps - caption_steps)
         mix = scst_mix(mix) if lesson.kind == "scst" else mix
         return finetuning_batches(self.records_for(lesson), self.words, mix, self.seed, store, teacher_store)
 

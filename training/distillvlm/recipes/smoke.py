@@ -26,6 +26,7 @@ STUDENT_DETECTOR = DetectorRecipe(
     grid=2,  # the whole picture and its quarters: backgrounds are no objects
     num_regions=11,
     num_tags=4,
+    pool_backbone=True,
 )
 TEACHER_DETECTOR = replace(
     STUDENT_DETECTOR,
@@ -52,8 +53,8 @@ def smoke(folder: Path, bundle: Path) -> ScenesRecipe:
         seed=7,
         student=ModelSize(hidden_size=128, num_layers=2, num_heads=4, intermediate_size=256),
         teacher=ModelSize(hidden_size=192, num_layers=3, num_heads=4, intermediate_size=576),
-        captions=(16, 2),
-        questions=(16, 8),
+        caption_batch=(16, 2),
+        question_batch=(16, 8),
         teacher_steps=(60, 450),
         adaptation_steps=(20, 60),
         student_steps=(60, 1000),

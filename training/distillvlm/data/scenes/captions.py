@@ -18,22 +18,27 @@ _TRIES = 20
 Sentence = Callable[[Annotator, list[Thing], bool, str], str]
 
 
-def make_captions(scene: Scene, difficulty: Difficulty) -> tuple[str, ...]:
-    """No two are alike, unless the difficulty has no more to say of the scene."""
-    random = scene.random("captions")
+def make_captions(
+    scene: Scene, difficulty: Difficulty, count: int = NUM_CAPTIONS, people: str = "caption"
+) -> tuple[str, ...]:
+    """No two are alike; fewer than `count` where the difficulty has no more to say of the scene.
+
+    people: who speaks; other people see, choose and word things otherwise.
+    """
+    random = scene.random(f"{people}s")
     manners = list(product(difficulty.sentences, (True, False), (True, False)))
     random.shuffle(manners)
     captions: list[str] = []
-    for manner in range(_TRIES):
+    for manner in range(_TRIES * count // NUM_CAPTIONS):
         name, sizes, with_place = manners[manner % len(manners)]
-        annotator = Annotator(scene.random(f"caption {manner}"), difficulty)
+        annotator = Annotator(scene.random(f"{people} {manner}"), difficulty)
         mentioned = list(scene.things) if difficulty.mentions_all else salient_things(scene, annotator.random)
         place = annotator.word(BACKGROUNDS[scene.background]) if with_place else ""
         things = [annotator.seen(thing) for thing in mentioned]
         caption = SENTENCES[name](annotator, things, sizes, place)
         if caption not in captions:
             captions.append(caption)
-        if len(captions) == NUM_CAPTIONS:
+        if len(captions) == count:
             break
     return tuple(captions)
 

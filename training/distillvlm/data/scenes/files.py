@@ -23,7 +23,7 @@ from distillvlm.data.records import Record, Split
 from distillvlm.data.scenes.captions import make_captions
 from distillvlm.data.scenes.difficulty import Difficulty
 from distillvlm.data.scenes.drawing import draw_scene
-from distillvlm.data.scenes.layout import make_scene
+from distillvlm.data.scenes.layout import Scene, make_scene
 from distillvlm.data.scenes.questions import make_questions
 from distillvlm.data.scenes.writers import PER_IMAGE, Annotated, write_annotations
 from distillvlm.data.visual_genome import read_visual_genome
@@ -68,6 +68,12 @@ def write_scenes(
             made = pool.map(make, range(count), chunksize=_SCENES_PER_TASK)
             scenes = list(tqdm(made, f"scenes, {split}", count, unit="scene"))
             write_annotations(folder, scenes, difficulty.categories)
+
+
+def scene_of(record: Record, difficulty: Difficulty, seed: int) -> Scene:
+    """What was drawn for a record of `load_scenes`."""
+    image_id = int(record.photo_id.removeprefix(f"{SOURCE}/"))
+    return make_scene(seed, record.split, image_id - 1 - SPLITS.index(record.split) * _SPLIT_SIZE, difficulty)
 
 
 def load_scenes(root: Path) -> list[Record]:

@@ -1,0 +1,140 @@
+"""The cells of the study: each a student's training that differs from another in one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from distillvlm.tasks.distillation import DistillationSettings
+
+# The teacher adapted to the student's boxes; the control, "un-adapted", which had as many steps on its own boxes, fed
+# the student's; the control at its own boxes.
+Teaching = Literal["adapted", "control", "control at its own boxes"]
+
+ALL = DistillationSettings()
+NONE = replace(ALL, attention=0.0, hidden=0.0, classification=0.0)
+ATTENTION, HIDDEN, CLASSIFICATION = (
+    replace(NONE, attention=1.0),
+    replace(NONE, hidden=1.0),
+    replace(NONE, classification=1.0),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One student.
+
+    pretraining, finetuning: what it learns from its teacher in each stage; None: it has no teacher there.
+    begins: the cell whose pre-training it goes on from; None: its own.
+    """
+
+    name: str
+    about: str
+    pretraining: DistillationSettings | None = None
+    finetuning: DistillationSettings | None = None
+    taught_by: Teaching = "adapted"
+    begins: str | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that are trained in lock-step, with each of `seeds` seeds.
+
+    data_share: of the annotated scenes. teacher_captions: times that each of the adapted teacher's captions counts
+    among a scene's own (sequence-level distillation). scst: the cells go on from those of the same name without
+    "+ scst", by self-critical training. full_attention: of questions, from pre-training on.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    seeds: int
+    data_share: float = 1.0
+    teacher_captions: int = 0
+    scst: bool = False
+    full_attention: bool = False
+
+
+def distilled(name: str, about: str, settings: DistillationSettings, taught_by: Teaching = "adapted") -> Cell:
+    """The same losses in both stages."""
+    return Cell(name, about, settings, settings, taught_by)
+
+
+PLAIN = Cell("none", "no distillation")
+DISTILLED = distilled("all", "all losses", ALL)
+
+HEADLINE = Group(
+    "headline",
+    (PLAIN, DISTILLED, distilled("all-unadapted", "all losses, from the un-adapted teacher", ALL, "control")),
+    seeds=5,
+)
+LOSSES = Group(
+    "losses",
+    (
+        distilled("attention", "attention alone", ATTENTION),
+        distilled("hidden", "hidden states alone", HIDDEN),
+        Cell("classification", "classification alone", None, CLASSIFICATION, begins="none"),
+        distilled("texts-only", "all losses, tokens of texts alone", replace(ALL, texts_only=True)),
+        distilled("pooled", "all losses, hidden states averaged over a photo", replace(ALL, pooled=True)),
+        Cell("pretraining-only", "all losses, in pre-training alone", ALL, None, begins="all"),
+        Cell("finetuning-only", "all losses, in fine-tuning alone", None, ALL, begins="none"),
+    ),
+    seeds=2,
+)
+OWN_BOXES = Group(
+    "own-boxes",
+    (
+        Cell(
+            "own-boxes",
+            "classification alone, from the teacher at its own boxes",
+            None,
+            CLASSIFICATION,
+            "control at its own boxes",
+            begins="none",
+        ),
+    ),
+    seeds=2,
+)
+SEQUENCE = Group(
+    "sequence",
+    (
+        replace(PLAIN, name="none + sequence", about="no distillation, but the teacher's captions", begins="none"),
+        replace(DISTILLED, name="all + sequence", about="all losses, and the teacher's captions", begins="all"),
+    ),
+    seeds=2,
+    teacher_captions=1,
+)
+SCST = Group(
+    "scst",
+    (
+        Cell("none + scst", "no distillation, then SCST"),
+        Cell("all + scst", "all losses, then SCST"),
+    ),
+    seeds=2,
+    scst=True,
+)
+QUEUES = Group(
+    "queues",
+    (
+        distilled("queue-256", "all losses, 256 negatives", replace(ALL, queue_size=256)),
+        distilled("queue-1024", "all losses, 1,024 negatives", replace(ALL, queue_size=1024)),
+        distilled("squared-error", "all losses, squared error in place of the NCE", replace(ALL, squared_error=True)),
+    ),
+    seeds=1,
+)
+TENTH = Group(
+    "tenth",
+    (replace(PLAIN, name="none, 10%"), replace(DISTILLED, name="all, 10%")),
+    seeds=1,
+    data_share=0.1,
+)
+HUNDREDTH = Group(
+    "hundredth",
+    (replace(PLAIN, name="none, 1%"), replace(DISTILLED, name="all, 1%")),
+    seeds=1,
+    data_share=0.01,
+)
+PILOT = (
+    Group("pilot", (PLAIN,), seeds=1),
+    Group("pilot-more", (Cell("ten times the labels", "no distillation"),), seeds=1, data_share=10.0),
+)
+GROUPS = (HEADLINE, LOSSES, OWN_BOXES, SEQUENCE, SCST, QUEUES, TENTH, HUNDREDTH)

@@ -1,0 +1,325 @@
+"""The study's stages: material, teachers, a gate that says whether there is anything to find, cells, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from distillvlm.data.records import Record, of_split
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.scenes.files import SOURCE
+from distillvlm.data.text_sources import caption_source
+from distillvlm.engine.trainer import Batches, Schedule, Task, Training, train_together
+from distillvlm.evaluation.results import read_scored_captions
+from distillvlm.modeling.vision_language import VisionLanguageModel
+from distillvlm.recipes.language import (
+    ModelSize,
+    TextMix,
+    finetuning_batches,
+    load_model,
+    new_model,
+    pretraining_batches,
+    scst_mix,
+)
+from distillvlm.recipes.lessons import OBJECTIVES, Kind, Lesson, train_lesson
+from distillvlm.recipes.pipeline import Stage, settings_of
+from distillvlm.recipes.scene_material import SceneMaterial
+from distillvlm.recipes.study.cells import Cell, Group
+from distillvlm.recipes.study.costs import Pair, cost_table
+from distillvlm.recipes.study.gate import Gate, check_gate
+from distillvlm.recipes.study.report import write_report
+from distillvlm.recipes.study.scores import Said, score, write_scores
+from distillvlm.recipes.teacher_captions import (
+    FILE,
+    SequenceLevelSettings,
+    with_teacher_captions,
+    write_teacher_captions,
+)
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
+from distillvlm.tasks.objective import ObjectiveTask
+from distillvlm.tasks.scst import CaptionReward, ScstSettings, ScstTask
+
+TEACHER_REGIONS = {
+    "adapted": "shared-regions",
+    "control": "shared-regions",
+    "control at its own boxes": "teacher-regions",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecipe(SceneMaterial):
+    """Training scenes beyond the annotated ones serve the gate alone.
+
+    batch: photos of a batch, questions of each; a scene has one caption. Steps: (pre-training, fine-tuning); captions
+    and questions have half of a fine-tuning each. teachers: how many are trained; student seeds take them in turn.
+    """
+
+    student: ModelSize
+    teacher: ModelSize
+    batch: tuple[int, int]
+    teacher_steps: tuple[int, int]
+    adaptation_steps: tuple[int, int]
+    student_steps: tuple[int, int]
+    scst_steps: int
+    teacher_rate: float
+    adaptation_rate: float
+    student_rate: float
+    teachers: int
+    pilot: tuple[Group, ...]
+    groups: tuple[Group, ...]
+    gate: Gate
+    docs: Path
+    polluted_share: float = 0.5
+
+    def stages(self) -> list[Stage]:
+        return [
+            *super().stages(),
+            *self._teacher_stages(1),
+            *(stage for group in self.pilot for stage in self._group_stages(group)),
+            Stage("gate", "is there anything to find?", self.check, settings_of(self, "gate")),
+            *(stage for number in range(2, self.teachers + 1) for stage in self._teacher_stages(number)),
+            *(stage for group in self.groups for stage in self._group_stages(group)),
+            Stage("report", f"writes {self.docs / 'study.md'}", self.report, repeats=True),
+        ]
+
+    def _teacher_stages(self, number: int) -> Iterator[Stage]:
+        for lesson in self.lessons(number):
+            settings = {"lesson": lesson, **settings_of(self, "teacher", "batch", "polluted_share")}
+            yield Stage(lesson.stage, lesson.about, partial(self.learn, lesson, number), settings)
+        yield Stage(f"teacher-{number}-evaluation", "on validation and test", partial(self.evaluate_teacher, number))
+
+    def _group_stages(self, group: Group) -> Iterator[Stage]:
+        names = ", ".join(cell.name for cell in group.cells)
+        settings = {
+            "group": group,
+            **settings_of(self, "student", "batch", "student_steps", "scst_steps", "student_rate"),
+        }
+        for seed in range(1, group.seeds + 1):
+            if group.teacher_captions:
+                run = partial(self.write_captions, seed)
+                yield Stage(f"{group.name}-{seed}-captions", "of the adapted teacher", run, settings)
+            for kind in kinds_of(group):
+                run = partial(self.train_group, group, seed, kind)
+                yield Stage(f"{group.name}-{seed}-{kind}", names, run, settings)
+            run = partial(self.evaluate_group, group, seed)
+            yield Stage(f"{group.name}-{seed}-evaluation", "on validation and test", run)
+
+    # -- data -----------------------------------------------------------------------------------------------------
+    def records_for(self, group: Group, seed: int) -> list[Record]:
+        records = self.pool[: round(len(self.training) * group.data_share)]
+        if not group.teacher_captions:
+            return records
+        captions = read_scored_captions(self.folder / f"{group.name}-{seed}-captions" / FILE, SOURCE)
+        return with_teacher_captions(records, captions, group.teacher_captions)
+
+    def batches(
+        self,
+        kind: Kind,
+        records: Sequence[Record],
+        steps: int,
+        seed: int,
+        store: RegionStore,
+        shared: RegionStore | None,
+    ) -> Batches:
+        photos, questions = self.batch
+        if kind == "pretraining":
+            source = caption_source(records, self.words.tokenizer, TextMix.max_caption_tokens)
+            share = self.polluted_share
+            return pretraining_batches([source], self.words, (photos, 1), steps, share, seed, store, shared)
+        mix = TextMix((photos, 1), (photos, questions), steps // 2, steps - steps // 2)
+        mix = scst_mix(mix) if kind == "scst" else mix
+        return finetuning_batches(records, self.words, mix, seed, store, shared)
+
+    # -- teachers -------------------------------------------------------------------------------------------------
+    def lessons(self, number: int) -> list[Lesson]:
+        """A teacher on its own boxes, then the same adapted to the student's, and a control that goes on as before."""
+        first, adapt, rate = self.teacher_steps, self.adaptation_steps, self.adaptation_rate
+        name = f"teacher-{number}"
+        begins = f"{name}-pretraining"
+        lessons = [
+            Lesson(begins, "teacher", "pretraining", "teacher-regions", first[0]),
+            Lesson(name, "teacher", "finetuning", "teacher-regions", first[1], begins),
+        ]
+        for who, regions in (("adapted", "shared-regions"), ("control", "teacher-regions")):
+            other = f"{who}-{number}"
+            lessons += [
+                Lesson(f"{other}-pretraining", "teacher", "pretraining", regions, adapt[0], begins, rate),
+                Lesson(other, "teacher", "finetuning", regions, adapt[1], name, rate),
+            ]
+        return lessons
+
+    def learn(self, lesson: Lesson, number: int, folder: Path) -> dict[str, object]:
+        model = self.new_teacher(number)
+        if lesson.begins is not None:
+            load_model(model, self.folder / lesson.begins)
+        batches = self.batches(lesson.kind, self.training, lesson.steps, 100 + number, self.store(lesson.regions), None)
+        schedule = Schedule(lesson.steps, lesson.rate or self.teacher_rate)
+        return train_lesson(lesson, model, None, DistillationSettings(), batches, schedule, folder, number)
+
+    def new_teacher(self, number: int) -> VisionLanguageModel:
+        return new_model(self.teacher, self.words, self.store("shared-regions").feature_size, number)
+
+    def teacher_of(self, seed: int) -> int:
+        return 1 + (seed - 1) % self.teachers
+
+    def frozen_teacher(self, cell: Cell, seed: int, kind: Kind) -> FrozenTeacher:
+        stage = f"{'adapted' if cell.taught_by == 'adapted' else 'control'}-{self.teacher_of(seed)}"
+        stage += "-pretraining" if kind == "pretraining" else ""
+        return FrozenTeacher(load_model(self.new_teacher(self.teacher_of(seed)), self.folder / stage), OBJECTIVES[kind])
+
+    def write_captions(self, seed: int, folder: Path) -> dict[str, object]:
+        number = self.teacher_of(seed)
+        teacher = load_model(self.new_teacher(number), self.folder / f"adapted-{number}")
+        photo_ids = [record.photo_id for record in self.training]
+        store, settings = self.store("shared-regions"), SequenceLevelSettings()
+        found = write_teacher_captions(teacher, store, photo_ids, self.words, SOURCE, settings, folder)
+        return {"photos": len(found)}
+
+    # -- students -------------------------------------------------------------------------------------------------
+    def train_group(self, group: Group, seed: int, kind: Kind, folder: Path) -> dict[str, object]:
+        """Trains a group's cells of one seed in lock-step; those that begin elsewhere have no pre-training here."""
+        cells = [cell for cell in group.cells if kind != "pretraining" or cell.begins is None]
+        steps = {"pretraining": self.student_steps[0], "finetuning": self.student_steps[1], "scst": self.scst_steps}[
+            kind
+        ]
+        rate = self.student_rate / 6 if kind == "scst" else self.student_rate  # OSCAR: 3e-5, then 5e-6
+        schedule = Schedule(steps, rate, share_steps=50)
+        teachers = self.teachers_of(cells, seed, kind)
+        trainings = [
+            Training(self.task(group, cell, seed, kind, teachers), schedule, folder / cell.name, seed) for cell in cells
+        ]
+        store = self.store("student-regions")
+        shared = self.store(TEACHER_REGIONS[cells[0].taught_by]) if teachers else None
+        train_together(trainings, self.batches(kind, self.records_for(group, seed), steps, seed, store, shared))
+        return {"cells": len(cells), "samples": steps * self.batch[0]}
+
+    def teachers_of(self, cells: Sequence[Cell], seed: int, kind: Kind) -> dict[str, FrozenTeacher]:
+        taught = {cell.taught_by: cell for cell in cells if settings_in(cell, kind) is not None}
+        return {name: self.frozen_teacher(cell, seed, kind) for name, cell in taught.items()}
+
+    def task(self, group: Group, cell: Cell, seed: int, kind: Kind, teachers: dict[str, FrozenTeacher]) -> Task:
+        model = self.new_student(seed)
+        begins = self.beginning(group, cell, seed, kind)
+        if begins is not None:
+            load_model(model, begins)
+        settings = settings_in(cell, kind)
+        if kind == "scst":
+            reward = CaptionReward(self.words.tokenizer, [record.captions for record in self.training])
+            return ScstTask(model, reward, ScstSettings())
+        if settings is None:
+            return ObjectiveTask(model, OBJECTIVES[kind])
+        torch.manual_seed(seed)  # the projection of hidden states is the same in all cells
+        return DistillationTask(model, teachers[cell.taught_by], settings)
+
+    def new_student(self, seed: int) -> VisionLanguageModel:
+        return new_model(self.student, self.words, self.store("student-regions").feature_size, seed)
+
+    def beginning(self, group: Group, cell: Cell, seed: int, kind: Kind) -> Path | None:
+        """Where the weights lie that a cell goes on from."""
+        if kind == "pretraining":
+            return None
+        if kind == "scst":
+            return self.trained(cell.name.removesuffix(" + scst"), seed)
+        if cell.begins is None:
+            return self.folder / f"{group.name}-{seed}-pretraining" / cell.name
+        return self.folder / f"{self.group_of(cell.begins).name}-{seed}-pretraining" / cell.begins
+
+    def group_of(self, cell: str) -> Group:
+        return next(group for group in self.groups if cell in {one.name for one in group.cells})
+
+    def trained(self, cell: str, seed: int) -> Path:
+        """The folder of a cell's last training."""
+        group = self.group_of(cell)
+        return self.folder / f"{group.name}-{seed}-{kinds_of(group)[-1]}" / cell
+
+    # -- results --------------------------------------------------------------------------------------------------
+    def evaluate_teacher(self, number: int, folder: Path) -> dict[str, object]:
+        """On its own boxes, on the student's before adaptation and after, and the control on both."""
+        cells = {
+            "teacher": (f"teacher-{number}", "teacher-regions"),
+            "teacher, student's boxes": (f"teacher-{number}", "shared-regions"),
+            "adapted, student's boxes": (f"adapted-{number}", "shared-regions"),
+            "control": (f"control-{number}", "teacher-regions"),
+            "control, student's boxes": (f"control-{number}", "shared-regions"),
+        }
+        said = {
+            name: Said(load_model(self.new_teacher(number), self.folder / stage), self.store(regions))
+            for name, (stage, regions) in cells.items()
+        }
+        return self._evaluate(said, folder)
+
+    def evaluate_group(self, group: Group, seed: int, folder: Path) -> dict[str, object]:
+        last = kinds_of(group)[-1]
+        store = self.store("student-regions")
+        said = {
+            cell.name: Said(
+                load_model(self.new_student(seed), self.folder / f"{group.name}-{seed}-{last}" / cell.name), store
+            )
+            for cell in group.cells
+        }
+        return self._evaluate(said, folder)
+
+    def _evaluate(self, said: dict[str, Said], folder: Path) -> dict[str, object]:
+        facts: dict[str, object] = {}
+        for name, each in said.items():
+            for split in ("val", "test"):
+                scores = score(each, of_split(self.records, split), self.words)
+                write_scores(folder / f"{name}.{split}.npz", scores)
+                facts[f"{name}, {split}"] = scores.means()
+        return facts
+
+    def check(self, folder: Path) -> dict[str, object]:
+        plain, rich = (self.folder / f"{group.name}-1-evaluation" for group in self.pilot)
+        teacher, val = self.folder / "teacher-1-evaluation", of_split(self.records, "val")
+        return check_gate(self.gate, plain, rich, teacher, val, self.difficulty, self.seed)
+
+    def report(self, folder: Path) -> dict[str, object]:
+        """From all evaluations that are there."""
+        teacher = Pair(self.detector("teacher-detector", self.teacher_detector), self.new_teacher(1))
+        student = Pair(self.detector("student-detector", self.student_detector), self.new_student(1))
+        costs = cost_table({"teacher": teacher, "student": student})
+        write_report(self.folder, self.groups, self.docs, self._preface(), costs)
+        return {}
+
+    def _preface(self) -> str:
+        """What was done, and that the scenes have something to show."""
+        gate = json.loads((self.folder / "gate" / "done.json").read_text())
+        rows = [
+            f"| {name} | {row['found']:+.1f} | {row['least']} |" for name, row in gate.items() if isinstance(row, dict)
+        ]
+        samples = sum(self.student_steps) * self.batch[0]
+        return "\n".join(
+            [
+                f"Written by `python -m distillvlm run study`. Students ({self.student.num_layers} layers x "
+                f"{self.student.hidden_size}) see {samples:,} photos of {len(self.training):,} scenes with one caption "
+                f"and about ten questions each; teachers have {self.teacher.num_layers} layers x "
+                f"{self.teacher.hidden_size}. Figures are of {self.counts['test']:,} test scenes, each with a pair "
+                "of thing and colour that training has not; one seed is one initialisation and one order of batches, the "
+                "same in every cell. CIDEr-D has the idf of the test references.",
+                "",
+                "The gate, on validation scenes, before any student of the study was trained:",
+                "",
+                "| | points | least |",
+                "|---|---|---|",
+                *rows,
+                "",
+            ]
+        )
+
+
+def kinds_of(group: Group) -> tuple[Kind, ...]:
+    if group.scst:
+        return ("scst",)
+    return ("finetuning",) if all(cell.begins for cell in group.cells) else ("pretraining", "finetuning")
+
+
+def settings_in(cell: Cell, kind: Kind) -> DistillationSettings | None:
+    """What a cell learns from its teacher in a stage; the words' distribution in fine-tuning alone, as in the paper."""
+    if kind == "pretraining":
+        return cell.pretraining and replace(cell.pretraining, classification=0.0)
+    return cell.finetuning if kind == "finetuning" else None

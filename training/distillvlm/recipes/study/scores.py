@@ -1,0 +1,68 @@
+"""What the captions and answers of one model score, scene by scene, for intervals that pair them with another's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distillvlm.data.records import Record
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.scenes.files import SOURCE
+from distillvlm.data.words import Words
+from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.predictions import answer_questions, caption_photos
+from distillvlm.evaluation.vqa import vqa_scores
+from distillvlm.modeling.vision_language import VisionLanguageModel
+
+METRICS = ("CIDEr-D", "VQA")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A model and the regions that it speaks of."""
+
+    model: VisionLanguageModel
+    store: RegionStore
+
+
+@dataclass(frozen=True)
+class Scores:
+    """captions: CIDEr-D of each scene, with the idf of the references. answers: official VQA accuracy of each question,
+    in points, and `scenes`, the number of its scene; both in the order of the records."""
+
+    captions: NDArray[np.float64]
+    answers: NDArray[np.float64]
+    scenes: NDArray[np.int64]
+
+    def means(self) -> dict[str, float]:
+        return dict(zip(METRICS, (float(self.captions.mean()), float(self.answers.mean())), strict=True))
+
+
+def score(said: Said, records: Sequence[Record], words: Words) -> Scores:
+    """Captions by beam search, and the likeliest answer to each question."""
+    captions = caption_photos(said.model, said.store, [record.photo_id for record in records], words)
+    answers = answer_questions(said.model, said.store, records, words)[SOURCE]
+    questions = [question for record in records for question in record.questions]
+    return Scores(
+        captions=score_captions(captions, records),
+        answers=100 * np.array(vqa_scores(questions, answers).of_question),
+        scenes=np.repeat(np.arange(len(records)), [len(record.questions) for record in records]),
+    )
+
+
+def score_captions(captions: dict[str, str], records: Sequence[Record]) -> NDArray[np.float64]:
+    references = tokenize({record.photo_id: record.captions for record in records})
+    return cider_d(tokenize({photo_id: [caption] for photo_id, caption in captions.items()}), references)
+
+
+def write_scores(path: Path, scores: Scores) -> None:
+    np.savez_compressed(path, **asdict(scores))
+
+
+def read_scores(path: Path) -> Scores:
+    with np.load(path) as arrays:
+        return Scores(**arrays)
