@@ -1,4 +1,4 @@
-"""The vision-language transformer, teacher and student alike, in the dense layout."""
+"""The vision-language transformer, teacher and student alike; its own methods are the dense layout's."""
 
 # Shapes: B photos, R regions, F feature size, G tags, W WordPieces of a tag, P = G * W + R prefix length, N texts of a
 # photo, T text tokens, D hidden size, L layers, H heads, d = D / H, V vocabulary, A answers.
@@ -136,13 +136,13 @@ class VisionLanguageModel(nn.Module):
         tokens_BGW = self.tag_tokens[tags_BG.clamp(min=0)]
         return torch.where(tags_BG[..., None] >= 0, tokens_BGW, self.lexicon.pad).flatten(1)
 
-    def encode_prefix(self, regions: Regions, tag_tokens: Tensor | None = None) -> Prefix:
-        """Encodes tags and regions; `tag_tokens` [B, G * W] replaces the tags' own pieces (masked in pre-training)."""
+    def encode_prefix(self, regions: Regions, tag_tokens: Tensor | None = None, first_position: int = 0) -> Prefix:
+        """Encodes tags and regions; `tag_tokens` [B, S] replaces the tags' own pieces (masked in pre-training), and
+        the first of them stands at `first_position`."""
         tokens_BS = self.tokens_of_tags(regions.tags) if tag_tokens is None else tag_tokens
-        tags_BSD = self.embed_text(tokens_BS, torch.arange(tokens_BS.shape[1], device=tokens_BS.device), token_type=1)
-        inputs_BRX = torch.cat([regions.features, box_geometry(regions.boxes).to(regions.features.dtype)], dim=-1)
-        regions_BRD = self.dropout(self.region_norm(self.region_projection(inputs_BRX)))
-        hidden = torch.cat([tags_BSD, regions_BRD.to(tags_BSD.dtype)], dim=1)
+        positions = first_position + torch.arange(tokens_BS.shape[1], device=tokens_BS.device)
+        tags_BSD = self.embed_text(tokens_BS, positions, token_type=1)
+        hidden = torch.cat([tags_BSD, self.embed_regions(regions).to(tags_BSD.dtype)], dim=1)
         mask_BP = torch.cat([tokens_BS != self.lexicon.pad, regions.valid], dim=1)
         keys, values = [], []
         attention = hidden.new_zeros(0)
@@ -174,7 +174,10 @@ class VisionLanguageModel(nn.Module):
     # -- texts ----------------------------------------------------------------------------------------------------
     def encode_text(self, prefix: Prefix, tokens_BNT: Tensor, positions: Tensor, mask: Tensor) -> TextStates:
         """Runs texts over a prefix; `positions` [T], `mask` broadcast to [B, 1, N, T, T]."""
-        hidden = self.embed_text(tokens_BNT, positions, token_type=0)
+        return self.encode_embedded(prefix, self.embed_text(tokens_BNT, positions, token_type=0), mask)
+
+    def encode_embedded(self, prefix: Prefix, hidden: Tensor, mask: Tensor) -> TextStates:
+        """As `encode_text`, of tokens of any kind [B, N, T, D] that are embedded already."""
         attention = hidden.new_zeros(0)
         for index, layer in enumerate(self.encoder_layers):
             hidden, _, _, attention = layer.text(
@@ -221,9 +224,14 @@ class VisionLanguageModel(nn.Module):
         return self.match_head(self.dropout(pooled))
 
     def embed_text(self, tokens: Tensor, positions: Tensor, token_type: int) -> Tensor:
-        """BERT's embeddings: words [..., T], positions [T], one segment (0 texts, 1 tags)."""
+        """BERT's embeddings: words [..., T], positions [T] or of each text, one segment (0 texts, 1 tags)."""
         embedded = self.word_embeddings(tokens) + self.position_embeddings(positions)
         return self.dropout(self.embedding_norm(embedded + self.token_type_embeddings.weight[token_type]))
+
+    def embed_regions(self, regions: Regions) -> Tensor:
+        """Feature and geometry of each region, projected: [B, R, D]; no position and no segment."""
+        inputs_BRX = torch.cat([regions.features, box_geometry(regions.boxes).to(regions.features.dtype)], dim=-1)
+        return self.dropout(self.region_norm(self.region_projection(inputs_BRX)))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -2,52 +2,12 @@
 
 import pytest
 import torch
-from transformers import BertConfig
-from transformers.models.bert.modeling_bert import BertModel
 
 from distillvlm.modeling.generation import beam_search
-from distillvlm.modeling.vision_language import VisionLanguageModel, caption_mask
+from distillvlm.modeling.vision_language import caption_mask
 
 from .tiny import FEATURES, VOCABULARY, tiny_model, tiny_regions
-
-HF_NAMES = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_output": "attention.output.dense",
-    "attention_norm": "attention.output.LayerNorm",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "output_norm": "output.LayerNorm",
-}
-
-
-def hugging_face_twin(model: VisionLanguageModel) -> BertModel:
-    config = BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=model.config.hidden_size,
-        num_hidden_layers=model.config.num_layers,
-        num_attention_heads=model.config.num_heads,
-        intermediate_size=model.config.intermediate_size,
-        max_position_embeddings=model.config.max_positions,
-        attn_implementation="eager",
-    )
-    twin = BertModel(config).eval()
-    state = {
-        "embeddings.word_embeddings.weight": model.word_embeddings.weight,
-        "embeddings.position_embeddings.weight": model.position_embeddings.weight,
-        "embeddings.token_type_embeddings.weight": model.token_type_embeddings.weight,
-        "embeddings.LayerNorm.weight": model.embedding_norm.weight,
-        "embeddings.LayerNorm.bias": model.embedding_norm.bias,
-        "pooler.dense.weight": model.pooler.weight,
-        "pooler.dense.bias": model.pooler.bias,
-    }
-    for index, layer in enumerate(model.layers):
-        for ours, theirs in HF_NAMES.items():
-            for kind in ("weight", "bias"):
-                state[f"encoder.layer.{index}.{theirs}.{kind}"] = getattr(getattr(layer, ours), kind)
-    twin.load_state_dict(state)
-    return twin
+from .twin import hugging_face_twin, run_twin
 
 
 def test_question_without_photo_equals_hugging_face_bert() -> None:
@@ -78,10 +38,7 @@ def test_prefix_and_question_equal_hugging_face_bert_under_the_block_mask() -> N
     visible = torch.zeros(3, length + text_length, length + text_length, dtype=torch.bool)
     visible[:, :, :length] = prefix.mask[:, None, :]
     visible[:, length:, length:] = (question != 0)[:, None, :]
-    bias = torch.zeros(visible.shape).masked_fill(~visible, -1e4)[:, None]
-    for layer in hugging_face_twin(model).encoder.layer:
-        output = layer(hidden, bias)
-        hidden = output[0] if isinstance(output, tuple) else output
+    hidden, _ = run_twin(hugging_face_twin(model), hidden, visible)
     seen = question != 0
     torch.testing.assert_close(states.hidden[:, 0][seen], hidden[:, length:][seen], atol=2e-5, rtol=1e-5)
     torch.testing.assert_close(prefix.hidden[prefix.mask], hidden[:, :length][prefix.mask], atol=2e-5, rtol=1e-5)
