@@ -48,21 +48,37 @@ class PretrainingBatch:
 
 @dataclass(frozen=True)
 class MaskTokens:
-    """OSCAR's masking: min(max(round(0.15 n), 1), 3) of n tokens; 80% [MASK], 10% another token, 10% left alone."""
+    """OSCAR's masking: 80% [MASK], 10% another token, 10% left alone.
+
+    Called, it masks a captioner's number of tokens, min(max(round(0.15 n), 1), 3) of n; `by_chance` masks as BERT does.
+    """
 
     mask: int
     first_word: int
     vocab_size: int
 
     def __call__(
-        self, tokens: np.ndarray, allowed: np.ndarray, draw: np.random.Generator
+        self, tokens: np.ndarray, allowed: np.ndarray, draw: np.random.Generator, length: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Masks among the allowed places of one text; returns tokens and targets (0 where nothing was masked)."""
-        masked, targets = tokens.copy(), np.zeros_like(tokens)
+        """Masks among the allowed places of one text; returns tokens and targets (0 where nothing was masked).
+
+        length: n, where it is not the number of allowed places.
+        """
         places = np.flatnonzero(allowed)
         if not len(places):
-            return masked, targets
-        for place in draw.choice(places, min(max(round(0.15 * len(places)), 1), 3, len(places)), replace=False):
+            return tokens.copy(), np.zeros_like(tokens)
+        count = min(max(round(0.15 * (length or len(places))), 1), 3, len(places))
+        return self._mask(tokens, draw.choice(places, count, replace=False), draw)
+
+    def by_chance(
+        self, tokens: np.ndarray, allowed: np.ndarray, draw: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Masks each allowed place with chance 0.15."""
+        return self._mask(tokens, np.flatnonzero(allowed & (draw.random(len(tokens)) < 0.15)), draw)
+
+    def _mask(self, tokens: np.ndarray, places: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        masked, targets = tokens.copy(), np.zeros_like(tokens)
+        for place in places:
             targets[place] = tokens[place]
             fate = draw.random()
             if fate < 0.8:
