@@ -12,7 +12,11 @@ from distillvlm.data.records import Question, Record
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.words import Words
 from distillvlm.modeling.generation import beam_search
-from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
+from distillvlm.modeling.layouts import DenseLayout, Layout
+from distillvlm.modeling.vision_language import VisionLanguageModel
+from distillvlm.structures.regions import Regions
+
+DENSE = DenseLayout()
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,11 @@ def caption_photos(
     photo_ids: Sequence[str],
     words: Words,
     beam: BeamSettings = BEAM,
+    layout: Layout = DENSE,
 ) -> dict[str, str]:
     """The best caption of each photo; without a store a blind model says the same of all."""
-    return {photo_id: best.caption for photo_id, (best, *_) in search_captions(model, store, photo_ids, words, beam)}
+    found = search_captions(model, store, photo_ids, words, beam, layout=layout)
+    return {photo_id: best.caption for photo_id, (best, *_) in found}
 
 
 def search_captions(
@@ -54,13 +60,15 @@ def search_captions(
     words: Words,
     beam: BeamSettings = BEAM,
     batch_size: int = 64,
+    layout: Layout = DENSE,
 ) -> Iterator[tuple[str, list[Hypothesis]]]:
     """Each photo with the captions that a beam search leaves, best first."""
     model.eval()
     for start in tqdm(range(0, len(photo_ids), batch_size), desc="captions", unit="batch", mininterval=1.0):
         chosen = photo_ids[start : start + batch_size]
         with torch.no_grad():
-            prefix = _prefix(model, store, chosen)
+            regions = _regions(model, store, chosen)
+            prefix = model.no_prefix(len(chosen)) if regions is None else layout.encode_photos(model, regions)
             found = beam_search(model, prefix, beam.num_beams, beam.max_tokens, beam.length_penalty)
         for photo_id, tokens, ranks in zip(chosen, found.tokens.tolist(), found.rank.tolist(), strict=True):
             yield (
@@ -80,16 +88,24 @@ def answer_questions(
     words: Words,
     max_tokens: int = 64,
     batch_size: int = 64,
+    layout: Layout = DENSE,
 ) -> dict[str, dict[int, str]]:
-    """The most likely answer to each question of the records, by data set and question id."""
+    """The most likely answer to each question of the records, by data set and question id.
+
+    layout: that in which the model was trained, its questions' attention included.
+    """
     model.eval()
     asked = [(record, question) for record in records for question in record.questions]
     answers: dict[str, dict[int, str]] = {record.source: {} for record in records}
     for start in tqdm(range(0, len(asked), batch_size), desc="answers", unit="batch", mininterval=1.0):
         chosen = asked[start : start + batch_size]
-        prefix = _prefix(model, store, [record.photo_id for record, _ in chosen])
-        tokens = question_tokens([question for _, question in chosen], words, max_tokens).to(prefix.mask.device)
-        logits = model.answer_logits(model.pool(model.encode_questions(prefix, tokens[:, None])))[:, 0]
+        regions = _regions(model, store, [record.photo_id for record, _ in chosen])
+        tokens = question_tokens([question for _, question in chosen], words, max_tokens).to(model.word_bias.device)
+        if regions is None:
+            states = model.encode_questions(model.no_prefix(len(chosen)), tokens[:, None])
+        else:
+            states = layout.encode_questions(model, regions, tokens[:, None])
+        logits = model.answer_logits(model.pool(states))[:, 0]
         for (record, question), best in zip(chosen, logits.argmax(-1).tolist(), strict=True):
             answers[record.source][question.question_id] = words.answers[best]
     return answers
@@ -105,7 +121,5 @@ def question_tokens(questions: Sequence[Question], words: Words, max_tokens: int
     return tokens
 
 
-def _prefix(model: VisionLanguageModel, store: RegionStore | None, photo_ids: Sequence[str]) -> Prefix:
-    if store is None:
-        return model.no_prefix(len(photo_ids))
-    return model.encode_prefix(store.regions(photo_ids).to(model.word_bias.device))
+def _regions(model: VisionLanguageModel, store: RegionStore | None, photo_ids: Sequence[str]) -> Regions | None:
+    return None if store is None else store.regions(photo_ids).to(model.word_bias.device)

@@ -56,12 +56,13 @@ def train_lesson(
     schedule: Schedule,
     folder: Path,
     seed: int,
+    objective: Objective | None = None,
 ) -> dict[str, object]:
     """Trains a lesson's model, from a frozen teacher where there is one; returns parameters and last losses.
 
-    Lessons of kind "scst" are trained by `train_scst`.
+    objective: None for that of the lesson's kind. Lessons of kind "scst" are trained by `train_scst`.
     """
-    objective = OBJECTIVES[lesson.kind]
+    objective = objective or OBJECTIVES[lesson.kind]
     if teacher is None:
         return train_alone(model, objective, batches, schedule, folder, seed, lesson.blind)
     # The words' distribution is distilled in fine-tuning only, as in the paper.

@@ -8,26 +8,36 @@ from torch import Tensor
 
 from distillvlm.data.text_batches import TextBatch
 from distillvlm.losses.classification import answer_loss, caption_loss
+from distillvlm.modeling.layouts import QuestionAttention, dense_sequences
 from distillvlm.modeling.vision_language import Prefix, TextStates, VisionLanguageModel
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.objective import Outputs, TextOutputs
+from distillvlm.tasks.sequences import run_sequences
 
 
 class LanguageObjective:
     """Captioning (each word against the words before it) and question answering (soft scores).
 
     `answer` is binary cross-entropy summed over answers, mean over questions (OSCAR's scale).
+    question_attention: tags and regions see each other only ("prefix"), or a question too ("full"), which costs a pass
+    over them for each question; a model is asked in the way it has learnt.
     """
 
-    def __init__(self, label_smoothing: float = 0.1) -> None:
-        self.label_smoothing = label_smoothing
+    def __init__(self, label_smoothing: float = 0.1, question_attention: QuestionAttention = "prefix") -> None:
+        self.label_smoothing, self.question_attention = label_smoothing, question_attention
 
     def run(self, model: VisionLanguageModel, regions: Regions | None, batch: TextBatch) -> Outputs:
-        prefix = encode_photos(model, regions, len(batch.tokens))
         if batch.kind == "captions":
+            prefix = encode_photos(model, regions, len(batch.tokens))
             text = run_captions(model, prefix, batch)
             return Outputs(prefix, (text,), {"caption": supervised_words(model, text.states, batch)})
-        text = run_questions(model, prefix, batch.tokens, batch.valid)
+        if regions is not None and self.question_attention == "full":
+            prefix = model.no_prefix(len(batch.tokens))
+            sequences = dense_sequences(batch.tokens, model.tokens_of_tags(regions.tags))
+            text = run_sequences(model, sequences, regions, batch.valid)
+        else:
+            prefix = encode_photos(model, regions, len(batch.tokens))
+            text = run_questions(model, prefix, batch.tokens, batch.valid)
         logits = model.answer_logits(model.pool(text.states)[batch.valid])
         return Outputs(prefix, (text,), {"answer": logits.float()})
 

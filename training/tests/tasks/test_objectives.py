@@ -8,6 +8,7 @@ import torch
 from distillvlm.data.pretraining_batches import PretrainingBatch
 from distillvlm.data.text_batches import TextBatch
 from distillvlm.engine.gradient_shares import gradient_shares, outputs_of
+from distillvlm.modeling.layouts import DenseLayout, QuestionAttention, dense_sequences, encode_sequences
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.language import LanguageObjective
@@ -51,9 +52,10 @@ def parameters_without_gradient(model: VisionLanguageModel) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()}
 
 
-def test_fine_tuning_reaches_every_parameter_but_pre_trainings_head() -> None:
+@pytest.mark.parametrize("attention", ["prefix", "full"])
+def test_fine_tuning_reaches_every_parameter_but_pre_trainings_head(attention: QuestionAttention) -> None:
     model = tiny_model().train()
-    task = ObjectiveTask(model, LanguageObjective())
+    task = ObjectiveTask(model, LanguageObjective(question_attention=attention))
     total = sum(loss for batch in (captions(), questions()) for loss in task(batch).values())
     total.backward()
     # A key bias adds the same to every score of a query, which softmax takes out again: its gradient is rounding noise.
@@ -63,9 +65,10 @@ def test_fine_tuning_reaches_every_parameter_but_pre_trainings_head() -> None:
     }
 
 
-def test_pre_training_reaches_every_parameter_but_the_answers() -> None:
+@pytest.mark.parametrize("attention", ["prefix", "full"])
+def test_pre_training_reaches_every_parameter_but_the_answers(attention: QuestionAttention) -> None:
     model = tiny_model().train()
-    losses = ObjectiveTask(model, PretrainingObjective())(pretraining())
+    losses = ObjectiveTask(model, PretrainingObjective(attention))(pretraining())
     assert set(losses) == {"caption", "masked_tags", "masked_words", "match"}
     sum(losses.values()).backward()
     assert {name for name in parameters_without_gradient(model) if "key.bias" not in name} == {
@@ -81,8 +84,48 @@ def test_pre_training_on_questions_teaches_no_caption() -> None:
     assert all(bool(loss > 0) for loss in losses.values())
 
 
-def test_distillation_in_pre_training_takes_batches_with_and_without_captions() -> None:
-    task = distillation(DistillationSettings(classification=0.0, queue_size=64), PretrainingObjective())
+@torch.no_grad()
+def test_under_full_attention_tags_and_regions_see_the_question_and_not_the_caption() -> None:
+    model, batch = tiny_model(), questions()
+    full = LanguageObjective(question_attention="full").run(model, batch.regions, batch)
+    states = DenseLayout("full").encode_questions(model, batch.regions, batch.tokens)
+    torch.testing.assert_close(full.logits["answer"], model.answer_logits(model.pool(states))[:, 0])
+    prefix = LanguageObjective().run(model, batch.regions, batch)
+    assert (full.logits["answer"] - prefix.logits["answer"]).abs().min() > 1e-4
+    assert full.texts[0].words[:, :, -4:].sum() == batch.regions.valid.sum()  # regions may be negatives
+    for attention in ("prefix", "full"):
+        said = LanguageObjective(question_attention=attention).run(model, batch.regions, captions())
+        assert torch.equal(said.prefix.hidden, model.encode_prefix(batch.regions).hidden)
+
+
+@torch.no_grad()
+def test_masked_words_of_pre_training_are_read_with_the_attention_of_questions() -> None:
+    model, batch = tiny_model(), pretraining()
+    full = PretrainingObjective("full").run(model, batch.texts.regions, batch)
+    sequences = dense_sequences(batch.match_tokens, batch.tag_tokens)
+    states = encode_sequences(model, sequences, batch.texts.regions)
+    torch.testing.assert_close(full.logits["match"], model.match_logits(model.pool(states))[:, 0])
+    masked = states.hidden[:, :, : batch.match_tokens.shape[2]][batch.match_targets != 0]
+    torch.testing.assert_close(full.logits["masked_words"], model.word_logits(masked))
+    prefix = PretrainingObjective().run(model, batch.texts.regions, batch)
+    assert torch.equal(full.logits["masked_tags"], prefix.logits["masked_tags"])
+    assert torch.equal(full.logits["caption"], prefix.logits["caption"])
+
+
+@pytest.mark.parametrize("attention", ["prefix", "full"])
+def test_distillation_of_questions_pulls_on_the_student_under_either_attention(attention: QuestionAttention) -> None:
+    task = distillation(DistillationSettings(queue_size=64), LanguageObjective(question_attention=attention))
+    task(replace(questions(), photos=PHOTOS + 10))  # fills the queue
+    losses = task(questions())
+    for name in ("attention", "hidden", "classification"):
+        task.zero_grad()
+        losses[name].backward(retain_graph=True)
+        assert task.student.layers[0].query.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("attention", ["prefix", "full"])
+def test_distillation_in_pre_training_takes_batches_with_and_without_captions(attention: QuestionAttention) -> None:
+    task = distillation(DistillationSettings(classification=0.0, queue_size=64), PretrainingObjective(attention))
     for batch in (pretraining(), pretraining_on_questions()):
         losses = task(batch)
         sum(losses.values()).backward()
@@ -105,6 +148,8 @@ def test_a_blind_model_does_not_see_the_photo() -> None:
         (LanguageObjective(0.0), captions()),
         (PretrainingObjective(), pretraining()),
         (PretrainingObjective(), pretraining_on_questions()),
+        (LanguageObjective(question_attention="full"), questions()),
+        (PretrainingObjective("full"), pretraining_on_questions()),
     ],
 )
 def test_padded_texts_change_no_loss_and_no_gradient(objective, batch) -> None:
@@ -120,7 +165,7 @@ def test_padded_texts_change_no_loss_and_no_gradient(objective, batch) -> None:
     wider = replace(
         plain,
         tokens=pad(plain.tokens, (0, 2, 0, 1)),
-        targets=pad(plain.targets, (0, 2, 0, 1)),
+        targets=pad(plain.targets, (0, 2 * (plain.kind == "captions"), 0, 1)),
         valid=pad(plain.valid, (0, 1)),
     )
     padded = replace(batch, texts=wider) if isinstance(batch, PretrainingBatch) else wider
