@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from distillvlm.engine.allocator import keep_freed_memory
@@ -12,6 +13,7 @@ from distillvlm.evaluation.report import markdown
 from distillvlm.export.compare import compare_results
 from distillvlm.recipes.measure import measure_server, write_metrics
 from distillvlm.recipes.paper import PaperRecipe
+from distillvlm.recipes.paper_layouts import LayoutName
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, describe_stages, run_stages
 from distillvlm.recipes.smoke import smoke
@@ -94,11 +96,11 @@ def _photos_small(options: argparse.Namespace) -> list[Stage]:
     return PhotosSmall(options.data, options.wordnet, folder, bundle).stages()
 
 
-def _paper(options: argparse.Namespace) -> list[Stage]:
+def _paper(options: argparse.Namespace, layout: LayoutName) -> list[Stage]:
     """A dry run reads no data: it needs no folder."""
     if options.data is None and not options.dry_run:
         raise ValueError("--data: paper needs the folder of the data sets")
-    return PaperRecipe(options.data or Path("data"), options.runs / "paper").stages()
+    return PaperRecipe(options.data or Path("data"), options.runs / options.recipe, layout=layout).stages()
 
 
 def _smoke(options: argparse.Namespace) -> list[Stage]:
@@ -111,7 +113,8 @@ def _study(options: argparse.Namespace) -> list[Stage]:
 
 
 RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {
-    "paper": _paper,
+    "paper": partial(_paper, layout="dense"),
+    "paper-oscar": partial(_paper, layout="oscar"),
     "photos-small": _photos_small,
     "smoke": _smoke,
     "study": _study,

@@ -14,7 +14,7 @@ import torch
 
 from distillvlm.data.records import Record, of_split
 from distillvlm.data.region_store import RegionStore
-from distillvlm.data.text_sources import caption_source
+from distillvlm.data.text_sources import caption_source, mix_sources
 from distillvlm.data.vocabulary import Tokenizer, bert_vocabulary, specials_first
 from distillvlm.data.words import Words, words_over
 from distillvlm.engine.trainer import Batches, Schedule
@@ -37,6 +37,7 @@ from distillvlm.recipes.language import (
 )
 from distillvlm.recipes.lessons import Who, train_lesson
 from distillvlm.recipes.paper_data import COCO, by_frequency, load_objects, load_texts, told_apart
+from distillvlm.recipes.paper_layouts import LAYOUTS, LayoutName, objective_of, oscar_batches
 from distillvlm.recipes.paper_settings import (
     ANSWERS,
     ATTENTION_DROPOUT,
@@ -80,6 +81,7 @@ class PaperRecipe:
     data_root: laid out as `paper_data.py` says. folder: where stages and checkpoints lie.
     teacher_begins, student_begins: None for random weights. courses: pre-training, captions, questions.
     adaptation_share: of the teacher's steps. region_norm: see `VisionLanguageConfig`.
+    layout: OSCAR's as published, or the dense one, which learns every word of a caption in one pass.
     """
 
     data_root: Path
@@ -98,6 +100,7 @@ class PaperRecipe:
     num_tags: int = TAGS
     polluted_share: float = 0.5
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    layout: LayoutName = "dense"
     seed: int = 7
 
     def stages(self) -> list[Stage]:
@@ -127,9 +130,10 @@ class PaperRecipe:
 
     def _lesson_stage(self, lesson: PaperLesson) -> Stage:
         photos, texts = lesson.course.batch
-        about = f"{lesson.about} of {photos} photos x {texts} texts, {_millions(self.parameters[lesson.who])}"
+        layout = "" if self.layout == "dense" else " in OSCAR's layout"
+        about = f"{lesson.about} of {photos} photos x {texts} texts{layout}, {_millions(self.parameters[lesson.who])}"
         names = (lesson.who, f"{lesson.who}_begins", "max_positions", "region_norm", "polluted_share", "distillation")
-        settings = {"lesson": lesson, **settings_of(self, *names)}
+        settings = {"lesson": lesson, **settings_of(self, *names, "layout")}
         return Stage(lesson.stage, about, partial(self.learn, lesson), settings, parallel=True)
 
     @cached_property
@@ -258,7 +262,8 @@ class PaperRecipe:
         batches = self.batches(lesson, self.store(lesson.regions), shared)
         schedule = Schedule(lesson.steps, lesson.course.rate)
         teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by) if lesson.taught_by else None
-        return train_lesson(lesson, model, teacher, self.distillation, batches, schedule, folder, self.seed)
+        objective = objective_of(self.layout, lesson.kind)
+        return train_lesson(lesson, model, teacher, self.distillation, batches, schedule, folder, self.seed, objective)
 
     def begin(self, lesson: PaperLesson) -> VisionLanguageModel:
         """The model as the lesson finds it."""
@@ -272,16 +277,18 @@ class PaperRecipe:
         return model
 
     def batches(self, lesson: PaperLesson, store: RegionStore, teacher_store: RegionStore | None) -> Batches:
-        course = lesson.course
+        course, stores, tokenizer = lesson.course, (store, teacher_store), self.words.tokenizer
         if course.name == "pretraining":
+            sources = [caption_source(self.training, tokenizer, TextMix.max_caption_tokens)]
+            if self.layout == "oscar":
+                texts = mix_sources(sources, tokenizer, course.batch, lesson.steps, self.seed, *stores)
+                return oscar_batches(texts, self.words, self.seed, self.polluted_share)
             share = self.polluted_share
-            source = caption_source(self.training, self.words.tokenizer, TextMix.max_caption_tokens)
-            return pretraining_batches(
-                [source], self.words, course.batch, lesson.steps, share, self.seed, store, teacher_store
-            )
+            return pretraining_batches(sources, self.words, course.batch, lesson.steps, share, self.seed, *stores)
         captions = lesson.steps if course.name == "captions" else 0
         mix = TextMix(course.batch, course.batch, captions, lesson.steps - captions, max_caption_tokens=CAPTION_TOKENS)
-        return finetuning_batches(of_coco(self.training), self.words, mix, self.seed, store, teacher_store)
+        batches = finetuning_batches(of_coco(self.training), self.words, mix, self.seed, *stores)
+        return batches if self.layout == "dense" else oscar_batches(batches, self.words, self.seed)
 
     def model_config(self, who: Who, num_answers: int, dropout: float = 0.1) -> VisionLanguageConfig:
         size = self.teacher if who == "teacher" else self.student
@@ -303,10 +310,12 @@ class PaperRecipe:
         test = of_coco(of_split(self.records, "test"))
         photo_ids = [record.photo_id for record in test]
         facts: dict[str, object] = {}
+        layout = LAYOUTS[self.layout]
         for name, who, regions in EVALUATED:
             store, label = self.store(regions), f"{name} on {regions}"
-            captions = caption_photos(self.trained(who, f"{name}-captions"), store, photo_ids, self.words)
-            answers = answer_questions(self.trained(who, f"{name}-questions"), store, test, self.words)
+            captioner, answerer = (self.trained(who, f"{name}-{course}") for course in ("captions", "questions"))
+            captions = caption_photos(captioner, store, photo_ids, self.words, layout=layout)
+            answers = answer_questions(answerer, store, test, self.words, layout=layout)
             write_caption_results(folder / f"{label} captions.json", captions, COCO)
             write_vqa_results(folder / f"{label} answers.json", answers[COCO])
             report = evaluate(test, of_coco(self.training), captions, answers)

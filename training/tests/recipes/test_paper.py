@@ -17,7 +17,9 @@ from transformers.models.bert.modeling_bert import BertModel
 
 from distillvlm.cli import main
 from distillvlm.data.vocabulary import bert_vocabulary
+from distillvlm.engine.progress import read_progress
 from distillvlm.modeling.checkpoints import BERT
+from distillvlm.modeling.layouts import OscarLayout, encode_sequences
 from distillvlm.modeling.vision_language import Lexicon, VisionLanguageModel
 from distillvlm.recipes import paper
 from distillvlm.recipes.detectors import DetectorRecipe
@@ -25,8 +27,19 @@ from distillvlm.recipes.language import ModelSize, parameters_of
 from distillvlm.recipes.lessons import Who
 from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.paper_data import load_objects, load_texts
-from distillvlm.recipes.paper_settings import COURSES, Beginning
+from distillvlm.recipes.paper_layouts import LayoutName
+from distillvlm.recipes.paper_settings import (
+    ANSWERS,
+    CAPTION_TOKENS,
+    COURSES,
+    LABELS,
+    PIECES,
+    TAG_PIECES,
+    TAGS,
+    Beginning,
+)
 from distillvlm.recipes.pipeline import run_stages
+from distillvlm.structures.regions import Regions
 
 HEADS = ("word_transform.", "word_norm.", "word_bias", "answer_head.", "match_head.")
 MINILM = BertConfig(hidden_size=384, intermediate_size=1536)
@@ -57,6 +70,9 @@ def test_a_dry_run_counts_every_network_and_needs_no_data(tmp_path: Path, capsys
     assert plan["teacher-pretraining"].endswith("110000 steps of 256 photos x 3 texts, 114.1M parameters")
     assert "distilled from adapted-questions, 118200 steps of 32 photos x 4 texts" in plan["student-questions"]
     assert not list(tmp_path.iterdir())
+    main(["run", "paper-oscar", "--runs", str(tmp_path), "--dry-run"])
+    plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert plan["student-captions"].endswith("64 photos x 4 texts in OSCAR's layout, 35.1M parameters")
     with pytest.raises(SystemExit, match="--data: paper needs the folder of the data sets"):
         main(["run", "paper", "--runs", str(tmp_path)])
 
@@ -82,7 +98,7 @@ def picture(path: Path, number: int) -> None:
 def checkpoint(folder: Path, hidden_size: int) -> None:
     torch.manual_seed(0)
     sizes = dict(hidden_size=hidden_size, num_hidden_layers=1, num_attention_heads=4, intermediate_size=16)
-    BertModel(BertConfig(max_position_embeddings=60, **sizes)).save_pretrained(folder)
+    BertModel(BertConfig(max_position_embeddings=100, **sizes)).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(bert_vocabulary()) + "\n")
 
 
@@ -137,10 +153,29 @@ def tiny(root: Path, folder: Path) -> PaperRecipe:
         teacher_begins=Beginning("weights/bert", BERT),
         student_begins=Beginning("weights/minilm", BERT),
         courses=tuple(replace(course, steps=2, batch=(2, 2)) for course in COURSES),
-        max_positions=60,
+        max_positions=100,  # OSCAR's 70, and a question of some words
         num_regions=6,
         num_tags=2,
     )
+
+
+def test_a_sequence_of_oscars_layout_at_full_size_has_120_places() -> None:
+    """On the meta device: 40 of a caption, 30 of tags, 50 regions."""
+    recipe = PaperRecipe(Path(), Path(), layout="oscar")
+    tags = torch.zeros(LABELS, TAG_PIECES, dtype=torch.long, device="meta")
+    lexicon = Lexicon(tags, torch.ones(PIECES, dtype=torch.bool, device="meta"))
+    with torch.device("meta"):
+        model = VisionLanguageModel(recipe.model_config("teacher", ANSWERS), lexicon)
+        values = {name: torch.zeros(2, recipe.num_regions) for name in ("labels", "attributes", "scores")}
+        boxes, features = torch.zeros(2, recipe.num_regions, 4), torch.zeros(2, recipe.num_regions, 2048)
+        valid = torch.ones(2, recipe.num_regions, dtype=torch.bool)
+        regions = Regions(boxes, features, **values, valid=valid, tags=torch.zeros(2, TAGS, dtype=torch.long))
+        layout = OscarLayout()
+        text = torch.zeros(2, 1, CAPTION_TOKENS + 1, dtype=torch.long)
+        sequences = layout.sequences(text, layout.tags_of(model, regions)[:, None], lexicon.pad, captions=True)
+        states = encode_sequences(model, sequences, regions)
+    assert states.hidden.shape == (2, 1, 120, 768)
+    assert states.attention.shape == (2, 12, 1, 120, 120)
 
 
 def test_the_data_root_splits_as_karpathy_does(root: Path) -> None:
@@ -162,10 +197,23 @@ def test_the_data_root_splits_as_karpathy_does(root: Path) -> None:
     assert [box.attributes for box in objects[1].objects] == [("blue",), (), ()]
 
 
-def test_every_stage_runs_on_a_small_data_root(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("layout", "pretraining"),
+    [("dense", {"caption", "masked_tags", "masked_words", "match"}), ("oscar", {"masked", "match"})],
+)
+def test_every_stage_runs_on_a_small_data_root(
+    layout: LayoutName, pretraining: set[str], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(paper, "EVALUATED", paper.EVALUATED[-1:])  # METEOR starts a Java machine for each report
-    recipe = tiny(root, tmp_path)
+    recipe = replace(tiny(root, tmp_path), layout=layout)
     run_stages(recipe.stages(), tmp_path)
+    distilled = {"attention", "hidden", "hidden_floor", "hidden_duplicates"}
+    for course, names in (
+        ("pretraining", pretraining),
+        ("captions", {"caption", "classification"}),
+        ("questions", {"answer", "classification"}),
+    ):
+        assert {*read_progress(tmp_path / f"student-{course}")[0].losses} == names | distilled
     assert recipe.words.answers == ("blue", "red")
     assert recipe.words.tags == ("box", "floor lamp", "wall")
     assert recipe.attributes == ("red", "blue")
