@@ -15,17 +15,16 @@ def process_index() -> int:
     return distributed.get_rank() if _together() else 0
 
 
-def global_mean(total: Tensor, count: int) -> Tensor:
-    """`total` / `count` with both summed over all processes; 0 where there is no row.
+def global_mean(total: Tensor, count: int | Tensor) -> Tensor:
+    """`total` / `count` with both summed over all processes; a count below 1 counts as 1, so no row gives 0.
 
-    total: this process's sum. Scaled so that the mean over processes, which DistributedDataParallel takes of gradients
-    and the engine of logged losses, is the mean over all rows, however unevenly words or questions are shared out.
-    Every process must call it as often as the others.
+    total: this process's sum. count: of its rows, or their summed weights. Scaled so that the mean over processes,
+    which DistributedDataParallel takes of gradients and the engine of logged losses, is the mean over all rows, however
+    unevenly words or questions are shared out. Every process must call it as often as the others.
     """
-    if process_count() == 1:
-        return total / max(1, count)
-    counts = torch.tensor(float(count), device=total.device)
-    distributed.all_reduce(counts)
+    counts = torch.as_tensor(count, dtype=torch.float32, device=total.device).clone()
+    if process_count() > 1:
+        distributed.all_reduce(counts)
     return total * process_count() / counts.clamp(min=1)
 
 

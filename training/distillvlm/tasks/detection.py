@@ -15,6 +15,7 @@ from distillvlm.data.records import ObjectBox, Record
 from distillvlm.engine.trainer import Task
 from distillvlm.modeling.detector import DetectionTargets, Detector, DetectorConfig
 from distillvlm.modeling.detector.boxes import MIN_SIDE
+from distillvlm.tasks.joint_batch_norm import join_batch_norms
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,11 @@ class DetectionBatch:
 
 
 class DetectionTask(Task):
-    """Trains a detector."""
+    """Trains a detector; its norms then see the photos of all processes."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
+        join_batch_norms(detector)
         self.trained = detector
         self.detector = detector
         self.loss_weights = {}

@@ -1,8 +1,9 @@
-"""Two processes learn what one learns from the same batches, and their queues are one queue."""
+"""Two processes learn what one learns from the same batches, detectors too, and their queues are one queue."""
 
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,16 @@ from distillvlm.data.text_batches import TextBatch
 from distillvlm.engine.processes import batch_rows, share_of
 from distillvlm.engine.progress import read_progress
 from distillvlm.engine.trainer import Schedule, train
+from distillvlm.modeling.detector import DetectionTargets, Detector
 from distillvlm.recipes.pipeline import Stage, run_stages
+from distillvlm.tasks.detection import DetectionBatch, DetectionTask
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.language import LanguageObjective
+from tests.detector.tiny import CONFIG, photos, random_boxes
 from tests.modeling.tiny import ANSWERS, VOCABULARY, tiny_model, tiny_regions
 
 SCHEDULE = Schedule(steps=20, learning_rate=1e-2, ema_decay=0.9, precision="no", share_steps=2)
+DETECTION = Schedule(steps=8, learning_rate=1e-3, precision="no")
 PHOTOS, TEXTS, LENGTH = 4, 2, 5
 
 
@@ -43,6 +48,18 @@ class UnevenBatches:
         return TextBatch("captions", *regions, tokens, words + ends, valid, photos)
 
 
+class DetectorPhotos:
+    """Photos with one object, two or none."""
+
+    def batch(self, step: int) -> DetectionBatch:
+        boxes = random_boxes(PHOTOS, 2, seed=step)
+        draw = torch.Generator().manual_seed(step)
+        weights = torch.tensor([[1.0, 0.0], [1.0, 0.5], [0.0, 0.0], [1.0, 1.0]])
+        labels = torch.randint(0, 3, (PHOTOS, 2), generator=draw)
+        attributes = torch.rand(PHOTOS, 2, 2, generator=draw) < 0.4
+        return DetectionBatch(photos(PHOTOS, seed=step), DetectionTargets(boxes, labels, attributes, weights))
+
+
 def stages(log: Path) -> list[Stage]:
     def prepare(folder: Path) -> dict[str, object]:
         with log.open("a") as file:
@@ -58,7 +75,17 @@ def stages(log: Path) -> list[Stage]:
         torch.save(task.state_dict(), folder / f"state{os.environ.get('RANK', '')}.pt")
         return {}
 
-    return [Stage("data", "", prepare), Stage("training", "", learn, parallel=True)]
+    def detect(folder: Path) -> dict[str, object]:
+        torch.manual_seed(0)
+        task = DetectionTask(Detector(replace(CONFIG, freeze_backbone=False)))
+        train(task, DetectorPhotos(), DETECTION, folder, 0, "detector")
+        return {}
+
+    return [
+        Stage("data", "", prepare),
+        Stage("training", "", learn, parallel=True),
+        Stage("detector", "", detect, parallel=True),
+    ]
 
 
 def run_in_process(rank: int, folder: str, port: int) -> None:
@@ -118,6 +145,18 @@ def test_two_processes_end_with_the_weights_of_one_and_write_once(runs: tuple[Pa
     assert (runs[1].parent / "log").read_text() == "prepared\n"
     assert not (runs[1] / "checkpoint.pt").exists()
     assert len(list((runs[1] / "tensorboard").iterdir())) == 1
+
+
+def test_two_processes_train_the_detector_of_one(runs: tuple[Path, Path]) -> None:
+    alone, together = (folder.parent / "detector" for folder in runs)
+    for ours, theirs in zip(read_progress(together), read_progress(alone), strict=True):
+        assert set(ours.losses) == {"proposal_objectness", "proposal_box", "class", "box", "attribute"}
+        assert ours.losses == pytest.approx(theirs.losses, rel=1e-5, abs=1e-6)
+    expected, found = (torch.load(folder / "model.pt") for folder in (alone, together))
+    for name, value in expected.items():
+        # A bias in front of a norm has rounding noise for a gradient, which Adam scales up; it moves that norm's mean.
+        if not name.endswith(("bias", "running_mean")):
+            torch.testing.assert_close(found[name], value, atol=1e-4, rtol=1e-3, msg=name)
 
 
 def test_shares_of_a_batch_are_contiguous_rows_at_any_depth() -> None:

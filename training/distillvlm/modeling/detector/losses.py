@@ -1,4 +1,7 @@
-"""Targets of the two stages and their losses. Nothing is drawn at random, so a step depends on its batch alone."""
+"""Targets of the two stages and their losses. Nothing is drawn at random, so a step depends on its batch alone.
+
+What is "per" something is so over the photos of all processes.
+"""
 
 # Shapes: B photos, N boxes (anchors or proposals), M objects, S sampled proposals, L labels.
 from __future__ import annotations
@@ -10,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
+from distillvlm.losses.processes import global_mean
 from distillvlm.modeling.detector.boxes import DETECTION_WEIGHTS, PROPOSAL_WEIGHTS, encode, pairwise_iou
 from distillvlm.modeling.detector.proposals import Proposals
 
@@ -82,10 +86,10 @@ def proposal_losses(
     focal_BA = sigmoid_focal_loss(logits_BA, positive_BA.float())
     target_BA4 = encode(_at(targets.boxes, object_BA), anchors_BA4, PROPOSAL_WEIGHTS)
     box_BA = functional.smooth_l1_loss(deltas_BA4, target_BA4, reduction="none", beta=PROPOSAL_BOX_BETA).sum(dim=-1)
-    total = weight_BA.sum().clamp(min=1.0)
+    total = weight_BA.sum()
     return {
-        "proposal_objectness": (focal_BA * (weight_BA + negative_BA)).sum() / total,
-        "proposal_box": (box_BA * weight_BA).sum() / total,
+        "proposal_objectness": global_mean((focal_BA * (weight_BA + negative_BA)).sum(), total),
+        "proposal_box": global_mean((box_BA * weight_BA).sum(), total),
     }
 
 
@@ -124,10 +128,10 @@ def detection_losses(
     references_BS4 = torch.where(samples.positive[..., None], samples.boxes, objects_BS4)
     target_BS4 = encode(objects_BS4, references_BS4, DETECTION_WEIGHTS)
     box_BS = functional.smooth_l1_loss(deltas_BS4, target_BS4, reduction="none").sum(dim=-1)
-    total = samples.weights.sum().clamp(min=1.0)
+    total = samples.weights.sum()
     return {
-        "class": (class_BS * samples.weights).sum() / total,
-        "box": (box_BS * samples.weights * samples.positive).sum() / total,
+        "class": global_mean((class_BS * samples.weights).sum(), total),
+        "box": global_mean((box_BS * samples.weights * samples.positive).sum(), total),
     }
 
 
@@ -138,4 +142,4 @@ def attribute_loss(logits_BSA: Tensor, samples: Samples, targets: DetectionTarge
     weight_BS = samples.weights * samples.positive * (count_BS > 0)
     share_BSA = attributes_BSA / count_BS.clamp(min=1.0)[..., None]
     loss_BS = -(share_BSA * logits_BSA.log_softmax(dim=-1)).sum(dim=-1)
-    return (loss_BS * weight_BS).sum() / weight_BS.sum().clamp(min=1.0)
+    return global_mean((loss_BS * weight_BS).sum(), weight_BS.sum())

@@ -299,8 +299,8 @@ class StudyRecipe(SceneMaterial):
                 f"{self.student.hidden_size}) see {samples:,} photos of {len(self.training):,} scenes with one caption "
                 f"and about ten questions each; teachers have {self.teacher.num_layers} layers x "
                 f"{self.teacher.hidden_size}. Figures are of {self.counts['test']:,} test scenes, each with a pair "
-                "of thing and colour that training has not; one seed is one initialisation and one order of batches, the "
-                "same in every cell. CIDEr-D has the idf of the test references.",
+                "of thing and colour that training has not; one seed is one initialisation and one order of batches, "
+                "the same in every cell. CIDEr-D has the idf of the test references.",
                 "",
                 "The gate, on validation scenes, before any student of the study was trained:",
                 "",
