@@ -22,6 +22,8 @@ from distillvlm.data.records import Record
 from distillvlm.structures.regions import Regions
 
 IDENTITY, FLIP = 0, 1
+PHOTOS_OF_STATISTICS = 2000
+LEAST_DEVIATION = 1e-3  # of a number that hardly ever differs, which is not to be blown up
 FIELDS = tuple(field.name for field in fields(Regions))
 
 
@@ -68,6 +70,14 @@ class RegionStore:
         view_of = [IDENTITY] * len(rows) if views is None else list(views)
         picked = {name: torch.from_numpy(np.asarray(array[rows, view_of])) for name, array in self.arrays.items()}
         return Regions(**{**picked, "features": picked["features"].float()})
+
+    def feature_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (float32 [F], at least `LEAST_DEVIATION`) of each number of a region's feature,
+        over the regions of some photos, evenly spread."""
+        spread = slice(None, None, max(1, len(self.photo_ids) // PHOTOS_OF_STATISTICS))
+        valid = np.asarray(self.arrays["valid"][spread, IDENTITY])
+        features = torch.from_numpy(np.asarray(self.arrays["features"][spread, IDENTITY])[valid]).float()
+        return features.mean(0), features.std(0).clamp(min=LEAST_DEVIATION)
 
 
 def store_key(*parts: str) -> str:

@@ -54,6 +54,7 @@ _MATCH_CLASSES = (1, 0)
 
 # Parts of our model, as prefixes of its names.
 _REGIONS = ("region_projection.", "region_norm.")
+_STATISTICS = ("region_mean", "region_deviation")  # of the data, not of the weights
 _WORD_HEAD = ("word_transform.", "word_norm.", "word_bias")
 _POOLER = ("pooler.",)
 _MATCH_HEAD = ("match_head.",)
@@ -136,7 +137,7 @@ def load_checkpoint(
         ValueError: a tensor is missing or left over, has another shape or lacks a row, or heads and activation are not
             the model's; names all that is wrong.
     """
-    expected = model.state_dict()
+    expected = {name: value for name, value in model.state_dict().items() if name not in _STATISTICS}
     ours, problems = _translate(checkpoint.state, kind, expected.keys())
     problems += _settle_decoder(model, ours)
     kept = [name for name in expected if name not in ours and _may_lack(name, ours, kind)]
@@ -153,7 +154,7 @@ def load_checkpoint(
     ]
     if problems:
         raise ValueError(f"The {kind.name} checkpoint {checkpoint.folder} {'; '.join(problems)}")
-    model.load_state_dict({**expected, **ours})
+    model.load_state_dict({**model.state_dict(), **ours})
     return kept
 
 

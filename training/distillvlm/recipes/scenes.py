@@ -165,11 +165,13 @@ class ScenesRecipe(SceneMaterial):
         return with_teacher_captions(self.training, captions, self.sequence_level.times)
 
     def learn(self, lesson: Lesson, folder: Path) -> dict[str, object]:
-        model = self.new_model(lesson.who)
-        if lesson.begins is not None:
+        model, store = self.new_model(lesson.who), self.store(lesson.regions)
+        if lesson.begins is None:
+            model.standardise_regions(*store.feature_statistics())
+        else:
             load_model(model, self.folder / lesson.begins)
         shared = self.store("shared-regions") if lesson.taught_by else None
-        batches = self.batches(lesson, self.store(lesson.regions), shared)
+        batches = self.batches(lesson, store, shared)
         schedule = Schedule(lesson.steps, lesson.rate or self.learning_rate, share_steps=self.share_steps)
         if lesson.kind == "scst":
             return train_scst(model, self.training, self.words, self.scst, batches, schedule, folder, self.seed)

@@ -59,6 +59,15 @@ def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
         store.regions(["test/1", "test/99"])
 
 
+def test_statistics_are_of_valid_regions_and_keep_what_never_differs_small(tmp_path: Path) -> None:
+    store = region_store(tmp_path / "store", photo_records(tmp_path))
+    regions = store.regions(store.photo_ids)
+    features = regions.features[regions.valid]
+    mean, deviation = store.feature_statistics()
+    torch.testing.assert_close(mean, features.mean(0))
+    torch.testing.assert_close(deviation, features.std(0).clamp(min=1e-3))
+
+
 def test_the_checksum_follows_the_weights() -> None:
     module = torch.nn.Linear(2, 2)
     before = weights_checksum(module)

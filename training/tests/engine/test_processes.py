@@ -78,7 +78,7 @@ def stages(log: Path) -> list[Stage]:
     def detect(folder: Path) -> dict[str, object]:
         torch.manual_seed(0)
         task = DetectionTask(Detector(replace(CONFIG, freeze_backbone=False)))
-        train(task, DetectorPhotos(), DETECTION, folder, 0, "detector")
+        train(task, DetectorPhotos(), DETECTION, folder, 0)
         return {}
 
     return [

@@ -1,5 +1,7 @@
 """The transformer against Hugging Face's BERT, and the dense layout against step-by-step decoding."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -55,6 +57,17 @@ def test_every_caption_query_has_the_logits_of_step_by_step_decoding() -> None:
     chosen = captions.tokens != 0
     assert chosen.sum() > 20
     torch.testing.assert_close(dense[chosen], captions.log_probabilities[chosen], atol=2e-5, rtol=1e-5)
+
+
+def test_standardised_regions_enter_without_their_mean_and_deviation() -> None:
+    model, plain = tiny_model(), tiny_model()
+    regions = tiny_regions()
+    mean, deviation = torch.randn(regions.features.shape[-1]), torch.rand(regions.features.shape[-1]) + 0.5
+    plain_regions = replace(regions, features=(regions.features - mean) / deviation)
+    model.standardise_regions(mean, deviation)
+    torch.testing.assert_close(model.encode_prefix(regions).hidden, plain.encode_prefix(plain_regions).hidden)
+    plain.load_state_dict(model.state_dict())
+    torch.testing.assert_close(model.encode_prefix(regions).hidden, plain.encode_prefix(regions).hidden)
 
 
 def test_greedy_search_equals_an_uncached_loop() -> None:

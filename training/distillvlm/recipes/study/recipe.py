@@ -79,8 +79,8 @@ class StudyRecipe(SceneMaterial):
     def stages(self) -> list[Stage]:
         return [
             *super().stages(),
-            *self._teacher_stages(1),
             *(stage for group in self.pilot for stage in self._group_stages(group)),
+            *self._teacher_stages(1),
             Stage("gate", "is there anything to find?", self.check, settings_of(self, "gate")),
             *(stage for number in range(2, self.teachers + 1) for stage in self._teacher_stages(number)),
             *(stage for group in self.groups for stage in self._group_stages(group)),
@@ -205,7 +205,9 @@ class StudyRecipe(SceneMaterial):
     def task(self, group: Group, cell: Cell, seed: int, kind: Kind, teachers: dict[str, FrozenTeacher]) -> Task:
         model = self.new_student(seed)
         begins = self.beginning(group, cell, seed, kind)
-        if begins is not None:
+        if begins is None:
+            model.standardise_regions(*self.store("student-regions").feature_statistics())
+        else:
             load_model(model, begins)
         settings = settings_in(cell, kind)
         if kind == "scst":
