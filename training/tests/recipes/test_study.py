@@ -1,0 +1,155 @@
+"""The whole study once, so small that it finds nothing, and what its parts say of made-up scores."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distillvlm.data.records import of_split
+from distillvlm.data.scenes import SMOKE, STUDY
+from distillvlm.data.scenes.files import scene_of
+from distillvlm.data.scenes.layout import make_scene
+from distillvlm.evaluation.paired import paired_t
+from distillvlm.recipes.detectors import DetectorRecipe
+from distillvlm.recipes.language import ModelSize
+from distillvlm.recipes.pipeline import run_stages
+from distillvlm.recipes.study.cells import GROUPS, PILOT, Group
+from distillvlm.recipes.study.gate import Gate
+from distillvlm.recipes.study.oracle import consensus_captions
+from distillvlm.recipes.study.recipe import StudyRecipe
+from distillvlm.recipes.study.results import Results, Run
+from distillvlm.recipes.study.scores import METRICS, Scores
+
+OPEN = Gate(room=(-1e9, -1e9), foreign=-1e9, labels=(-1e9, -1e9), ceiling=-1e9)
+
+
+def tiny_study(folder: Path, groups: tuple[Group, ...], gate: Gate = OPEN) -> StudyRecipe:
+    student = DetectorRecipe(
+        "test_efficientnet", None, (64, 64), 16, 12, 2, 4, 1e-3, (3.0,), grid=1, num_regions=4, num_tags=2
+    )
+    return StudyRecipe(
+        folder=folder / "runs",
+        docs=folder / "docs",
+        difficulty=SMOKE,
+        counts={"train": 20, "val": 4, "test": 4},
+        image_size=(64, 64),
+        student_detector=student,
+        teacher_detector=replace(student, head_size=16, num_regions=6),
+        seed=3,
+        annotated=10,
+        captions=1,
+        student=ModelSize(8, 1, 2, 16),
+        teacher=ModelSize(16, 1, 2, 16),
+        batch=(4, 2),
+        teacher_steps=(1, 2),
+        adaptation_steps=(1, 2),
+        student_steps=(2, 2),
+        scst_steps=2,
+        teacher_rate=1e-3,
+        adaptation_rate=1e-3,
+        student_rate=1e-3,
+        teachers=1,
+        pilot=tuple(replace(group, data_share=min(group.data_share, 2.0)) for group in PILOT),
+        groups=groups,
+        gate=gate,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    wanted = [group for group in GROUPS if group.name not in ("losses", "queues", "hundredth")]
+    groups = tuple(replace(group, seeds=1, data_share=min(1.0, 5 * group.data_share)) for group in wanted)
+    recipe = tiny_study(folder, groups)
+    run_stages(recipe.stages(), recipe.folder)
+    return folder
+
+
+def test_every_cell_has_a_row_in_the_tables_and_in_the_file_for_programs(run: Path) -> None:
+    written = (run / "docs" / "study.md").read_text()
+    found = json.loads((run / "docs" / "study.json").read_text())
+    assert set(found) == {"commit", "runs", "comparisons"}
+    cells = {
+        cell.name for group in GROUPS if group.name not in ("losses", "queues", "hundredth") for cell in group.cells
+    }
+    teachers = {
+        "teacher",
+        "teacher, student's boxes",
+        "control",
+        "control, student's boxes",
+        "adapted, student's boxes",
+    }
+    rows = {(row["cell"], row["split"], row["metric"]) for row in found["runs"]}
+    assert rows == {
+        (cell, split, metric) for cell in cells | teachers for split in ("val", "test") for metric in METRICS
+    }
+    assert all(f"| `{cell}` |" in written for cell in cells | teachers)
+    compared = {(row["a"], row["b"]) for row in found["comparisons"]}
+    assert {
+        ("all", "none"),
+        ("all", "all-unadapted"),
+        ("adapted, student's boxes", "control, student's boxes"),
+    } <= compared
+    assert {row["unit"] for row in found["comparisons"]} == {"scene"}  # one seed has no spread
+    assert (run / "docs" / "study.svg").read_text().count("all + sequence") > 0
+
+
+def test_cells_of_one_seed_share_weights_and_batches_until_their_losses_part(run: Path) -> None:
+    def first(cell: str) -> dict[str, float]:
+        folder = run / "runs" / "headline-1-pretraining" / cell
+        return json.loads((folder / "losses.jsonl").read_text().splitlines()[0])["losses"]
+
+    plain, distilled, unadapted = first("none"), first("all"), first("all-unadapted")
+    assert {name: distilled[name] for name in plain} == plain
+    assert {name: unadapted[name] for name in plain} == plain
+    assert distilled["attention"] != unadapted["attention"]
+
+
+def test_a_gate_with_nothing_behind_it_stays_shut_and_says_why(run: Path) -> None:
+    recipe = tiny_study(run, (), Gate())
+    with pytest.raises(ValueError, match=r"gate: these scenes would show nothing: .*least 8"):
+        recipe.check(run / "runs" / "gate")
+
+
+def test_a_record_is_the_scene_it_was_drawn_from(run: Path) -> None:
+    recipe = tiny_study(run, ())
+    for record in of_split(recipe.records, "val"):
+        things = scene_of(record, SMOKE, recipe.seed).things
+        assert [thing.category for thing in things] == [box.label for box in record.objects]
+
+
+def test_the_oracle_says_what_most_people_would() -> None:
+    scenes = [make_scene(3, "val", number, STUDY) for number in range(30)]
+    captions = consensus_captions(scenes, replace(STUDY, disagreement=0.4))
+    named = sum(
+        any(thing.category in caption and thing.colour in caption for thing in scene.things)
+        for scene, caption in zip(scenes, captions, strict=True)
+    )
+    assert named > 20  # the first of three words, seen right, is what agrees with most
+
+
+def scores(captions: list[float], answers: list[float]) -> Scores:
+    return Scores(np.array(captions), np.array(answers), np.array([0, 0, 1]))
+
+
+def test_comparisons_pair_scenes_over_the_seeds_that_both_have() -> None:
+    results = Results(
+        [Run("none", seed, "test", scores([10, 20], [0, 50, 100]), 1.0) for seed in (1, 2, 3)]
+        + [Run("all", seed, "test", scores([12 + seed, 22 + seed], [50, 50, 100]), 1.0) for seed in (1, 2, 3, 4)]
+    )
+    by_scene, by_seed, answers, _ = results.compare("all", "none")
+    assert (by_scene.difference, by_scene.low, by_scene.high, by_scene.pairs) == (4, 4, 4, 2)
+    expected = paired_t([3, 4, 5])
+    assert (by_seed.difference, by_seed.low, by_seed.high, by_seed.pairs) == (*expected, 3)
+    assert answers.difference == pytest.approx(50 / 3)
+    assert results.compare("all", "absent") == []
+
+
+def test_students_interval_by_hand() -> None:
+    value, low, high = paired_t([1.0, 2.0, 3.0])
+    assert value == 2
+    assert high - 2 == 2 - low == pytest.approx(4.302653 / 3**0.5)
+    with pytest.raises(ValueError, match="at least 2 differences"):
+        paired_t([1.0])
