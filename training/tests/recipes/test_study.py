@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ from distillvlm.recipes.study.recipe import StudyRecipe
 from distillvlm.recipes.study.results import Results, Run
 from distillvlm.recipes.study.scores import METRICS, Scores
 
+LEFT_OUT = ("losses", "queues", "hundredth")
+CELLS = {cell.name for group in GROUPS if group.name not in LEFT_OUT for cell in group.cells}
+TEACHERS = {"teacher", "teacher, student's boxes", "control", "control, student's boxes", "adapted, student's boxes"}
 OPEN = Gate(room=(-1e9, -1e9), foreign=-1e9, labels=(-1e9, -1e9), ceiling=-1e9)
 
 
@@ -60,7 +64,7 @@ def tiny_study(folder: Path, groups: tuple[Group, ...], gate: Gate = OPEN) -> St
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    wanted = [group for group in GROUPS if group.name not in ("losses", "queues", "hundredth")]
+    wanted = [group for group in GROUPS if group.name not in LEFT_OUT]
     groups = tuple(replace(group, seeds=1, data_share=min(1.0, 5 * group.data_share)) for group in wanted)
     recipe = tiny_study(folder, groups)
     run_stages(recipe.stages(), recipe.folder)
@@ -71,21 +75,9 @@ def test_every_cell_has_a_row_in_the_tables_and_in_the_file_for_programs(run: Pa
     written = (run / "docs" / "study.md").read_text()
     found = json.loads((run / "docs" / "study.json").read_text())
     assert set(found) == {"commit", "runs", "comparisons"}
-    cells = {
-        cell.name for group in GROUPS if group.name not in ("losses", "queues", "hundredth") for cell in group.cells
-    }
-    teachers = {
-        "teacher",
-        "teacher, student's boxes",
-        "control",
-        "control, student's boxes",
-        "adapted, student's boxes",
-    }
     rows = {(row["cell"], row["split"], row["metric"]) for row in found["runs"]}
-    assert rows == {
-        (cell, split, metric) for cell in cells | teachers for split in ("val", "test") for metric in METRICS
-    }
-    assert all(f"| `{cell}` |" in written for cell in cells | teachers)
+    assert rows == set(product(CELLS | TEACHERS, ("val", "test"), METRICS))
+    assert all(f"| `{cell}` |" in written for cell in CELLS | TEACHERS)
     compared = {(row["a"], row["b"]) for row in found["comparisons"]}
     assert {
         ("all", "none"),
