@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
 
+from distillvlm.data.oscar_batches import OscarBatches
 from distillvlm.data.text_batches import TextBatch
 from distillvlm.engine.processes import batch_rows, share_of
 from distillvlm.engine.progress import read_progress
@@ -19,6 +20,7 @@ from distillvlm.recipes.pipeline import Stage, run_stages
 from distillvlm.tasks.detection import DetectionBatch, DetectionTask
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.language import LanguageObjective
+from distillvlm.tasks.oscar import OscarObjective
 from tests.detector.tiny import CONFIG, photos, random_boxes
 from tests.modeling.tiny import ANSWERS, VOCABULARY, tiny_model, tiny_regions
 
@@ -75,6 +77,14 @@ def stages(log: Path) -> list[Stage]:
         torch.save(task.state_dict(), folder / f"state{os.environ.get('RANK', '')}.pt")
         return {}
 
+    def learn_in_oscars_layout(folder: Path) -> dict[str, object]:
+        torch.manual_seed(0)
+        student, teacher = tiny_model(dropout=0.0), tiny_model(seed=1, hidden_size=32)
+        task = DistillationTask(student, teacher, OscarObjective(), DistillationSettings(queue_size=64))
+        batches = OscarBatches(UnevenBatches(), student.lexicon, tags_length=6, seed=0)
+        train(task, batches, replace(SCHEDULE, steps=8), folder, 0, "oscar")
+        return {}
+
     def detect(folder: Path) -> dict[str, object]:
         torch.manual_seed(0)
         task = DetectionTask(Detector(replace(CONFIG, freeze_backbone=False)))
@@ -84,6 +94,7 @@ def stages(log: Path) -> list[Stage]:
     return [
         Stage("data", "", prepare),
         Stage("training", "", learn, parallel=True),
+        Stage("oscar", "", learn_in_oscars_layout, parallel=True),
         Stage("detector", "", detect, parallel=True),
     ]
 
@@ -115,9 +126,10 @@ def states(folder: Path, names: Sequence[str]) -> list[dict[str, Tensor]]:
     return [torch.load(folder / f"state{name}.pt") for name in names]
 
 
-def test_two_processes_have_the_losses_of_one(runs: tuple[Path, Path]) -> None:
-    expected, found = (read_progress(folder) for folder in runs)
-    assert [progress.step for progress in found] == list(range(SCHEDULE.steps))
+@pytest.mark.parametrize(("stage", "steps"), [("training", SCHEDULE.steps), ("oscar", 8)])
+def test_two_processes_have_the_losses_of_one(stage: str, steps: int, runs: tuple[Path, Path]) -> None:
+    expected, found = (read_progress(folder.parent / stage) for folder in runs)
+    assert [progress.step for progress in found] == list(range(steps))
     assert {name for progress in found for name in progress.losses} >= {"caption", "answer", "attention", "hidden"}
     for ours, theirs in zip(found, expected, strict=True):
         measured = {"hidden_floor", "hidden_duplicates"}  # taken at some of a process's own tokens
