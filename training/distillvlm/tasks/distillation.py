@@ -15,7 +15,7 @@ from distillvlm.losses.attention import attention_loss
 from distillvlm.losses.classification import answer_distillation, word_distillation
 from distillvlm.losses.hidden import HiddenStateError, HiddenStateLoss
 from distillvlm.modeling.vision_language import VisionLanguageModel
-from distillvlm.tasks.objective import Objective, Outputs, before_last_layer
+from distillvlm.tasks.objective import Objective, Outputs, before_last_layer, texts_alone
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,11 @@ class DistillationTask(Task):
         batch = batch.to(device)
         ours = self.objective.run(self.student, batch.regions, batch)
         losses = self.objective.losses(self.student, ours, batch)
+        compared = texts_alone(ours) if self.settings.texts_only else ours
         if self.settings.attention:
-            losses["attention"] = distil_attention(ours, theirs, self.settings.texts_only)
+            losses["attention"] = distil_attention(compared, theirs)
         if self.settings.hidden:
-            losses["hidden"] = self._distil_hidden(ours, theirs, batch)
+            losses["hidden"] = self._distil_hidden(compared, theirs, batch)
         if self.settings.classification:
             losses["classification"] = distil_classification(ours, theirs, self.settings.temperature)
         return losses
@@ -110,9 +111,8 @@ class DistillationTask(Task):
         (the same few words in many photos) may not."""
         student = torch.cat([ours.prefix.hidden, *(text.states.hidden.flatten(1, 2) for text in ours.texts)], dim=1)
         teacher = torch.cat([theirs.prefix.hidden, *(text.states.hidden.flatten(1, 2) for text in theirs.texts)], dim=1)
-        prefix = torch.zeros_like(ours.prefix.mask) if self.settings.texts_only else ours.prefix.mask
-        valid = torch.cat([prefix, *(text.valid.flatten(1, 2) for text in ours.texts)], dim=1)
-        regions = prefix.clone()
+        valid = torch.cat([ours.prefix.mask, *(text.valid.flatten(1, 2) for text in ours.texts)], dim=1)
+        regions = ours.prefix.mask.clone()
         regions[:, : regions.shape[1] - (0 if batch.regions is None else batch.regions.valid.shape[1])] = False
         negatives = torch.cat([regions, *(text.words.flatten(1, 2) for text in ours.texts)], dim=1)
         if self.settings.pooled:
@@ -127,9 +127,9 @@ def mean_of(hidden_BTD: Tensor, valid_BT: Tensor) -> Tensor:
     return (hidden_BTD * weights_BT1).sum(1, keepdim=True) / weights_BT1.sum(1, keepdim=True).clamp(min=1)
 
 
-def distil_attention(ours: Outputs, theirs: Outputs, texts_only: bool = False) -> Tensor:
+def distil_attention(ours: Outputs, theirs: Outputs) -> Tensor:
     """Mean over all valid queries of prefix and texts of the last layer's attention loss."""
-    maps = [] if texts_only else [(ours.prefix.attention, theirs.prefix.attention, ours.prefix.mask)]
+    maps = [(ours.prefix.attention, theirs.prefix.attention, ours.prefix.mask)]
     for mine, other in zip(ours.texts, theirs.texts, strict=True):
         pair = (mine.states.attention.flatten(2, 3), other.states.attention.flatten(2, 3))
         maps.append((*pair, mine.valid.flatten(1, 2)))

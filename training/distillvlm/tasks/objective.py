@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from distillvlm.engine.trainer import Task
@@ -21,11 +22,13 @@ class TextOutputs:
     states: hidden [B, N, T, D], attention [B, H, N, T, P + T].
     valid: bool [B, N, T], tokens that a distillation loss compares.
     words: bool [B, N, T], those among them whose teacher states may serve as negatives (no special tokens).
+    beside: so many tokens at the end are tags and regions, where these see the text and are no prefix.
     """
 
     states: TextStates
     valid: Tensor
     words: Tensor
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class Outputs:
     prefix: Prefix
     texts: tuple[TextOutputs, ...]
     logits: dict[str, Tensor]
+
+
+def texts_alone(outputs: Outputs) -> Outputs:
+    """The same, with no tag and no region among what a distillation loss compares."""
+    texts = []
+    for text in outputs.texts:
+        is_text_T = torch.arange(text.valid.shape[-1], device=text.valid.device) < text.valid.shape[-1] - text.beside
+        texts.append(replace(text, valid=text.valid & is_text_T, words=text.words & is_text_T))
+    prefix = replace(outputs.prefix, mask=torch.zeros_like(outputs.prefix.mask))
+    return replace(outputs, prefix=prefix, texts=tuple(texts))
 
 
 class Objective(Protocol):

@@ -22,4 +22,4 @@ def run_sequences(model: VisionLanguageModel, sequences: Sequences, regions: Reg
     may_be_negative = torch.zeros_like(present_BNS)
     may_be_negative[..., :text_length] = (text != lexicon.cls) & (text != lexicon.sep)
     may_be_negative[:, 0, length - regions.valid.shape[1] :] = True
-    return TextOutputs(states, present_BNS, present_BNS & may_be_negative)
+    return TextOutputs(states, present_BNS, present_BNS & may_be_negative, beside=length - text_length)

@@ -16,6 +16,7 @@ from distillvlm.tasks.distillation import (
     mean_of,
 )
 from distillvlm.tasks.language import LanguageObjective
+from distillvlm.tasks.objective import texts_alone
 from tests.modeling.tiny import tiny_model
 from tests.tasks.test_objectives import captions, distillation, questions
 
@@ -56,13 +57,22 @@ def test_texts_only_compares_neither_tags_nor_regions() -> None:
         theirs = task.teacher.outputs(captions(), torch.device("cpu"))
         text, other = ours.texts[0], theirs.texts[0]
         maps = (text.states.attention.flatten(2, 3), other.states.attention.flatten(2, 3), text.valid.flatten(1, 2))
-        torch.testing.assert_close(distil_attention(ours, theirs, texts_only=True), attention_loss(maps))
+        torch.testing.assert_close(distil_attention(texts_alone(ours), theirs), attention_loss(maps))
         task(captions())
     assert isinstance(task.hidden_loss, HiddenStateLoss)
     queued = task.hidden_loss.queue.tokens[task.hidden_loss.queue.photos >= 0]
     prefix = torch.nn.functional.normalize(theirs.prefix.hidden.flatten(0, 1), dim=-1)
     assert len(queued) > 3
     assert (queued @ prefix.T).max() < 1 - 1e-5
+
+
+def test_texts_only_leaves_tags_and_regions_out_where_they_see_the_text() -> None:
+    objective = LanguageObjective(question_attention="full")
+    outputs = texts_alone(objective.run(tiny_model(), questions().regions, questions()))
+    (text,) = outputs.texts
+    assert text.valid.sum(-1).flatten().tolist() == [3, 3, 3]  # [CLS], a word, [SEP]
+    assert text.words.sum(-1).flatten().tolist() == [1, 1, 1]
+    assert not text.valid[..., 3:].any()
 
 
 class Counting(LanguageObjective):

@@ -11,7 +11,7 @@ from distillvlm.data.oscar_batches import OscarBatch, OscarKind
 from distillvlm.engine.processes import batch_rows, share_of
 from distillvlm.modeling.layouts import OscarLayout
 from distillvlm.modeling.vision_language import VisionLanguageModel
-from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.objective import ObjectiveTask
 from distillvlm.tasks.oscar import OscarObjective
 from tests.modeling.tiny import ANSWERS, tiny_model, tiny_regions
@@ -44,8 +44,8 @@ def oscar_batch(kind: OscarKind) -> OscarBatch:
 
 def distillation(**settings: float | int) -> DistillationTask:
     torch.manual_seed(0)
-    teacher = tiny_model(seed=1, hidden_size=32, num_layers=3)
-    return DistillationTask(tiny_model(), teacher, OBJECTIVE, DistillationSettings(queue_size=64, **settings)).train()
+    teacher = FrozenTeacher(tiny_model(seed=1, hidden_size=32, num_layers=3), OBJECTIVE)
+    return DistillationTask(tiny_model(), teacher, DistillationSettings(queue_size=64, **settings)).train()
 
 
 def without_gradient(model: VisionLanguageModel) -> set[str]:
@@ -119,7 +119,7 @@ def test_padding_changes_no_loss_and_no_gradient(kind: OscarKind) -> None:
 def test_student_and_teacher_read_the_same_masked_tokens(kind: OscarKind) -> None:
     task, batch = distillation(classification=0.0), oscar_batch(kind)
     read: dict[str, list[Tensor]] = {}
-    for name, model in (("student", task.student), ("teacher", task.teacher)):
+    for name, model in (("student", task.student), ("teacher", task.teacher.model)):
         seen = read.setdefault(name, [])
         model.word_embeddings.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
     task(batch)
@@ -141,11 +141,11 @@ def test_every_distillation_loss_pulls_on_the_student(kind: OscarKind) -> None:
         task.zero_grad()
         losses[name].backward(retain_graph=True)
         assert task.student.layers[0].query.weight.grad.abs().sum() > 0
-    assert all(parameter.grad is None for parameter in task.teacher.parameters())
+    assert all(parameter.grad is None for parameter in task.teacher.model.parameters())
 
 
 def test_a_student_that_equals_its_teacher_has_nothing_left_to_learn_from_its_attention() -> None:
-    task = DistillationTask(tiny_model(), tiny_model(), OBJECTIVE, DistillationSettings(hidden=0)).eval()
+    task = DistillationTask(tiny_model(), FrozenTeacher(tiny_model(), OBJECTIVE), DistillationSettings(hidden=0)).eval()
     batch = oscar_batch("captions")
     losses = task(replace(batch, teacher_regions=batch.regions))
     assert float(losses["attention"].detach()) == pytest.approx(0, abs=1e-9)
