@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from distillvlm.modeling.layouts import QuestionAttention
 from distillvlm.tasks.distillation import DistillationSettings
 
 # The teacher adapted to the student's boxes; the control, "un-adapted", which had as many steps on its own boxes, fed
@@ -42,7 +43,8 @@ class Group:
 
     data_share: of the annotated scenes. teacher_captions: times that each of the adapted teacher's captions counts
     among a scene's own (sequence-level distillation). scst: the cells go on from those of the same name without
-    "+ scst", by self-critical training. full_attention: of questions, from pre-training on.
+    "+ scst", by self-critical training. question_attention: see `LanguageObjective`. length: of the trainings, in those
+    of the other groups.
     """
 
     name: str
@@ -51,7 +53,8 @@ class Group:
     data_share: float = 1.0
     teacher_captions: int = 0
     scst: bool = False
-    full_attention: bool = False
+    question_attention: QuestionAttention = "prefix"
+    length: float = 1.0
 
 
 def distilled(name: str, about: str, settings: DistillationSettings, taught_by: Teaching = "adapted") -> Cell:
@@ -121,6 +124,18 @@ QUEUES = Group(
     ),
     seeds=1,
 )
+FULL_ATTENTION = Group(
+    "full-attention",
+    (replace(PLAIN, name="none, full attention", about="no distillation; tags and regions see a question"),),
+    seeds=2,
+    question_attention="full",
+)
+LONGER = Group(
+    "longer",
+    (replace(PLAIN, name="none, longer", about="no distillation, for the time that `all` takes"),),
+    seeds=2,
+    length=2.0,
+)
 TENTH = Group(
     "tenth",
     (replace(PLAIN, name="none, 10%"), replace(DISTILLED, name="all, 10%")),
@@ -137,4 +152,4 @@ PILOT = (
     Group("pilot", (PLAIN,), seeds=1),
     Group("pilot-more", (Cell("ten times the labels", "no distillation"),), seeds=1, data_share=10.0),
 )
-GROUPS = (HEADLINE, LOSSES, OWN_BOXES, SEQUENCE, SCST, QUEUES, TENTH, HUNDREDTH)
+GROUPS = (HEADLINE, LOSSES, OWN_BOXES, SEQUENCE, SCST, LONGER, FULL_ATTENTION, QUEUES, TENTH, HUNDREDTH)

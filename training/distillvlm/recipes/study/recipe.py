@@ -11,29 +11,33 @@ from pathlib import Path
 import torch
 
 from distillvlm.data.records import Record, of_split
-from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes.files import SOURCE
-from distillvlm.data.text_sources import caption_source
-from distillvlm.engine.trainer import Batches, Schedule, Task, Training, train_together
+from distillvlm.engine.trainer import Schedule, Task, Training, train_together
 from distillvlm.evaluation.results import read_scored_captions
+from distillvlm.modeling.layouts import DenseLayout
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.language import (
     ModelSize,
-    TextMix,
-    finetuning_batches,
     load_model,
     new_model,
-    pretraining_batches,
-    scst_mix,
 )
-from distillvlm.recipes.lessons import OBJECTIVES, Kind, Lesson, train_lesson
+from distillvlm.recipes.lessons import OBJECTIVES, Kind
 from distillvlm.recipes.pipeline import Stage, settings_of
-from distillvlm.recipes.scene_material import SceneMaterial
 from distillvlm.recipes.study.cells import Cell, Group
-from distillvlm.recipes.study.costs import Pair, cost_table
+from distillvlm.recipes.study.costs import (
+    DISTILLED_STEP,
+    PLAIN_STEP,
+    SCST_STEP,
+    STUDENT_EVALUATION,
+    TEACHER_CAPTION,
+    TEACHER_FORWARD,
+    Pair,
+    cost_table,
+)
 from distillvlm.recipes.study.gate import Gate, check_gate
 from distillvlm.recipes.study.report import write_report
-from distillvlm.recipes.study.scores import Said, score, write_scores
+from distillvlm.recipes.study.scores import Said
+from distillvlm.recipes.study.teachers import StudyTeachers
 from distillvlm.recipes.teacher_captions import (
     FILE,
     SequenceLevelSettings,
@@ -41,7 +45,9 @@ from distillvlm.recipes.teacher_captions import (
     write_teacher_captions,
 )
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
-from distillvlm.tasks.objective import ObjectiveTask
+from distillvlm.tasks.language import LanguageObjective
+from distillvlm.tasks.objective import Objective, ObjectiveTask
+from distillvlm.tasks.pretraining import PretrainingObjective
 from distillvlm.tasks.scst import CaptionReward, ScstSettings, ScstTask
 
 TEACHER_REGIONS = {
@@ -52,46 +58,31 @@ TEACHER_REGIONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyRecipe(SceneMaterial):
-    """Training scenes beyond the annotated ones serve the gate alone.
+class StudyRecipe(StudyTeachers):
+    """A teacher for every other seed of the students; `docs` gets the report.
 
-    batch: photos of a batch, questions of each; a scene has one caption. Steps: (pre-training, fine-tuning); captions
-    and questions have half of a fine-tuning each. teachers: how many are trained; student seeds take them in turn.
+    student_steps: (pre-training, fine-tuning).
     """
 
     student: ModelSize
-    teacher: ModelSize
-    batch: tuple[int, int]
-    teacher_steps: tuple[int, int]
-    adaptation_steps: tuple[int, int]
     student_steps: tuple[int, int]
     scst_steps: int
-    teacher_rate: float
-    adaptation_rate: float
     student_rate: float
-    teachers: int
     pilot: tuple[Group, ...]
     groups: tuple[Group, ...]
     gate: Gate
     docs: Path
-    polluted_share: float = 0.5
 
     def stages(self) -> list[Stage]:
         return [
             *super().stages(),
             *(stage for group in self.pilot for stage in self._group_stages(group)),
-            *self._teacher_stages(1),
+            *self.teacher_stages(1),
             Stage("gate", "is there anything to find?", self.check, settings_of(self, "gate")),
-            *(stage for number in range(2, self.teachers + 1) for stage in self._teacher_stages(number)),
+            *(stage for number in range(2, self.teachers + 1) for stage in self.teacher_stages(number)),
             *(stage for group in self.groups for stage in self._group_stages(group)),
             Stage("report", f"writes {self.docs / 'study.md'}", self.report, repeats=True),
         ]
-
-    def _teacher_stages(self, number: int) -> Iterator[Stage]:
-        for lesson in self.lessons(number):
-            settings = {"lesson": lesson, **settings_of(self, "teacher", "batch", "polluted_share")}
-            yield Stage(lesson.stage, lesson.about, partial(self.learn, lesson, number), settings)
-        yield Stage(f"teacher-{number}-evaluation", "on validation and test", partial(self.evaluate_teacher, number))
 
     def _group_stages(self, group: Group) -> Iterator[Stage]:
         names = ", ".join(cell.name for cell in group.cells)
@@ -100,14 +91,18 @@ class StudyRecipe(SceneMaterial):
             **settings_of(self, "student", "batch", "student_steps", "scst_steps", "student_rate"),
         }
         for seed in range(1, group.seeds + 1):
+            name = f"{group.name}-{seed}"
             if group.teacher_captions:
                 run = partial(self.write_captions, seed)
-                yield Stage(f"{group.name}-{seed}-captions", "of the adapted teacher", run, settings)
+                seconds = (self.annotated or 0) * TEACHER_CAPTION
+                yield Stage(f"{name}-captions", "of the adapted teacher", run, settings, seconds=seconds)
             for kind in kinds_of(group):
                 run = partial(self.train_group, group, seed, kind)
-                yield Stage(f"{group.name}-{seed}-{kind}", names, run, settings)
+                seconds = self.steps_of(group, kind) * seconds_of_step(group, kind)
+                yield Stage(f"{name}-{kind}", names, run, settings, seconds=seconds)
             run = partial(self.evaluate_group, group, seed)
-            yield Stage(f"{group.name}-{seed}-evaluation", "on validation and test", run)
+            seconds = STUDENT_EVALUATION * len(group.cells)
+            yield Stage(f"{name}-evaluation", "on validation and test", run, seconds=seconds)
 
     # -- data -----------------------------------------------------------------------------------------------------
     def records_for(self, group: Group, seed: int) -> list[Record]:
@@ -117,53 +112,7 @@ class StudyRecipe(SceneMaterial):
         captions = read_scored_captions(self.folder / f"{group.name}-{seed}-captions" / FILE, SOURCE)
         return with_teacher_captions(records, captions, group.teacher_captions)
 
-    def batches(
-        self,
-        kind: Kind,
-        records: Sequence[Record],
-        steps: int,
-        seed: int,
-        store: RegionStore,
-        shared: RegionStore | None,
-    ) -> Batches:
-        photos, questions = self.batch
-        if kind == "pretraining":
-            source = caption_source(records, self.words.tokenizer, TextMix.max_caption_tokens)
-            share = self.polluted_share
-            return pretraining_batches([source], self.words, (photos, 1), steps, share, seed, store, shared)
-        mix = TextMix((photos, 1), (photos, questions), steps // 2, steps - steps // 2)
-        mix = scst_mix(mix) if kind == "scst" else mix
-        return finetuning_batches(records, self.words, mix, seed, store, shared)
-
-    # -- teachers -------------------------------------------------------------------------------------------------
-    def lessons(self, number: int) -> list[Lesson]:
-        """A teacher on its own boxes, then the same adapted to the student's, and a control that goes on as before."""
-        first, adapt, rate = self.teacher_steps, self.adaptation_steps, self.adaptation_rate
-        name = f"teacher-{number}"
-        begins = f"{name}-pretraining"
-        lessons = [
-            Lesson(begins, "teacher", "pretraining", "teacher-regions", first[0]),
-            Lesson(name, "teacher", "finetuning", "teacher-regions", first[1], begins),
-        ]
-        for who, regions in (("adapted", "shared-regions"), ("control", "teacher-regions")):
-            other = f"{who}-{number}"
-            lessons += [
-                Lesson(f"{other}-pretraining", "teacher", "pretraining", regions, adapt[0], begins, rate),
-                Lesson(other, "teacher", "finetuning", regions, adapt[1], name, rate),
-            ]
-        return lessons
-
-    def learn(self, lesson: Lesson, number: int, folder: Path) -> dict[str, object]:
-        model = self.new_teacher(number)
-        if lesson.begins is not None:
-            load_model(model, self.folder / lesson.begins)
-        batches = self.batches(lesson.kind, self.training, lesson.steps, 100 + number, self.store(lesson.regions), None)
-        schedule = Schedule(lesson.steps, lesson.rate or self.teacher_rate)
-        return train_lesson(lesson, model, None, DistillationSettings(), batches, schedule, folder, number)
-
-    def new_teacher(self, number: int) -> VisionLanguageModel:
-        return new_model(self.teacher, self.words, self.store("shared-regions").feature_size, number)
-
+    # -- students -------------------------------------------------------------------------------------------------
     def teacher_of(self, seed: int) -> int:
         return 1 + (seed - 1) % self.teachers
 
@@ -180,13 +129,10 @@ class StudyRecipe(SceneMaterial):
         found = write_teacher_captions(teacher, store, photo_ids, self.words, SOURCE, settings, folder)
         return {"photos": len(found)}
 
-    # -- students -------------------------------------------------------------------------------------------------
     def train_group(self, group: Group, seed: int, kind: Kind, folder: Path) -> dict[str, object]:
         """Trains a group's cells of one seed in lock-step; those that begin elsewhere have no pre-training here."""
         cells = [cell for cell in group.cells if kind != "pretraining" or cell.begins is None]
-        steps = {"pretraining": self.student_steps[0], "finetuning": self.student_steps[1], "scst": self.scst_steps}[
-            kind
-        ]
+        steps = self.steps_of(group, kind)
         rate = self.student_rate / 6 if kind == "scst" else self.student_rate  # OSCAR: 3e-5, then 5e-6
         schedule = Schedule(steps, rate, share_steps=50)
         teachers = self.teachers_of(cells, seed, kind)
@@ -197,6 +143,11 @@ class StudyRecipe(SceneMaterial):
         shared = self.store(TEACHER_REGIONS[cells[0].taught_by]) if teachers else None
         train_together(trainings, self.batches(kind, self.records_for(group, seed), steps, seed, store, shared))
         return {"cells": len(cells), "samples": steps * self.batch[0]}
+
+    def steps_of(self, group: Group, kind: Kind) -> int:
+        pretraining, finetuning = self.student_steps
+        steps = {"pretraining": pretraining, "finetuning": finetuning, "scst": self.scst_steps}
+        return round(group.length * steps[kind])
 
     def teachers_of(self, cells: Sequence[Cell], seed: int, kind: Kind) -> dict[str, FrozenTeacher]:
         taught = {cell.taught_by: cell for cell in cells if settings_in(cell, kind) is not None}
@@ -214,7 +165,7 @@ class StudyRecipe(SceneMaterial):
             reward = CaptionReward(self.words.tokenizer, [record.captions for record in self.training])
             return ScstTask(model, reward, ScstSettings())
         if settings is None:
-            return ObjectiveTask(model, OBJECTIVES[kind])
+            return ObjectiveTask(model, objective_of(group, kind))
         torch.manual_seed(seed)  # the projection of hidden states is the same in all cells
         return DistillationTask(model, teachers[cell.taught_by], settings)
 
@@ -240,40 +191,14 @@ class StudyRecipe(SceneMaterial):
         return self.folder / f"{group.name}-{seed}-{kinds_of(group)[-1]}" / cell
 
     # -- results --------------------------------------------------------------------------------------------------
-    def evaluate_teacher(self, number: int, folder: Path) -> dict[str, object]:
-        """On its own boxes, on the student's before adaptation and after, and the control on both."""
-        cells = {
-            "teacher": (f"teacher-{number}", "teacher-regions"),
-            "teacher, student's boxes": (f"teacher-{number}", "shared-regions"),
-            "adapted, student's boxes": (f"adapted-{number}", "shared-regions"),
-            "control": (f"control-{number}", "teacher-regions"),
-            "control, student's boxes": (f"control-{number}", "shared-regions"),
-        }
-        said = {
-            name: Said(load_model(self.new_teacher(number), self.folder / stage), self.store(regions))
-            for name, (stage, regions) in cells.items()
-        }
-        return self._evaluate(said, folder)
-
     def evaluate_group(self, group: Group, seed: int, folder: Path) -> dict[str, object]:
-        last = kinds_of(group)[-1]
-        store = self.store("student-regions")
+        trained = self.folder / f"{group.name}-{seed}-{kinds_of(group)[-1]}"
+        store, layout = self.store("student-regions"), DenseLayout(group.question_attention)
         said = {
-            cell.name: Said(
-                load_model(self.new_student(seed), self.folder / f"{group.name}-{seed}-{last}" / cell.name), store
-            )
+            cell.name: Said(load_model(self.new_student(seed), trained / cell.name), store, layout)
             for cell in group.cells
         }
         return self._evaluate(said, folder)
-
-    def _evaluate(self, said: dict[str, Said], folder: Path) -> dict[str, object]:
-        facts: dict[str, object] = {}
-        for name, each in said.items():
-            for split in ("val", "test"):
-                scores = score(each, of_split(self.records, split), self.words)
-                write_scores(folder / f"{name}.{split}.npz", scores)
-                facts[f"{name}, {split}"] = scores.means()
-        return facts
 
     def check(self, folder: Path) -> dict[str, object]:
         plain, rich = (self.folder / f"{group.name}-1-evaluation" for group in self.pilot)
@@ -318,6 +243,21 @@ def kinds_of(group: Group) -> tuple[Kind, ...]:
     if group.scst:
         return ("scst",)
     return ("finetuning",) if all(cell.begins for cell in group.cells) else ("pretraining", "finetuning")
+
+
+def seconds_of_step(group: Group, kind: Kind) -> float:
+    """An estimate: each teacher's forward pass, and a step of each cell."""
+    if kind == "scst":
+        return SCST_STEP * len(group.cells)
+    settings = [settings_in(cell, kind) for cell in group.cells if kind != "pretraining" or cell.begins is None]
+    teachers = {cell.taught_by for cell in group.cells if settings_in(cell, kind) is not None}
+    return TEACHER_FORWARD * len(teachers) + sum(PLAIN_STEP if one is None else DISTILLED_STEP for one in settings)
+
+
+def objective_of(group: Group, kind: Kind) -> Objective:
+    if kind == "pretraining":
+        return PretrainingObjective(group.question_attention)
+    return LanguageObjective(question_attention=group.question_attention)
 
 
 def settings_in(cell: Cell, kind: Kind) -> DistillationSettings | None:

@@ -14,8 +14,9 @@ from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes.files import SOURCE
 from distillvlm.data.words import Words
 from distillvlm.evaluation.captions import cider_d, tokenize
-from distillvlm.evaluation.predictions import answer_questions, caption_photos
+from distillvlm.evaluation.predictions import DENSE, answer_questions, caption_photos
 from distillvlm.evaluation.vqa import vqa_scores
+from distillvlm.modeling.layouts import Layout
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
 METRICS = ("CIDEr-D", "VQA")
@@ -23,10 +24,11 @@ METRICS = ("CIDEr-D", "VQA")
 
 @dataclass(frozen=True)
 class Said:
-    """A model and the regions that it speaks of."""
+    """A model, the regions that it speaks of, and the layout in which it was trained."""
 
     model: VisionLanguageModel
     store: RegionStore
+    layout: Layout = DENSE
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Scores:
 def score(said: Said, records: Sequence[Record], words: Words) -> Scores:
     """Captions by beam search, and the likeliest answer to each question."""
     captions = caption_photos(said.model, said.store, [record.photo_id for record in records], words)
-    answers = answer_questions(said.model, said.store, records, words)[SOURCE]
+    answers = answer_questions(said.model, said.store, records, words, layout=said.layout)[SOURCE]
     questions = [question for record in records for question in record.questions]
     return Scores(
         captions=score_captions(captions, records),

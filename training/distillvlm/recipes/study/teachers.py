@@ -1,0 +1,126 @@
+"""The study's teachers: on their own boxes, adapted to the student's, and a control; what both halves measure by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from distillvlm.data.records import Record, of_split
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.text_sources import caption_source
+from distillvlm.engine.trainer import Batches, Schedule
+from distillvlm.modeling.vision_language import VisionLanguageModel
+from distillvlm.recipes.language import (
+    ModelSize,
+    TextMix,
+    finetuning_batches,
+    load_model,
+    new_model,
+    pretraining_batches,
+    scst_mix,
+)
+from distillvlm.recipes.lessons import Kind, Lesson, train_lesson
+from distillvlm.recipes.pipeline import Stage, settings_of
+from distillvlm.recipes.scene_material import SceneMaterial
+from distillvlm.recipes.study.costs import TEACHER_EVALUATION, TEACHER_STEP
+from distillvlm.recipes.study.scores import Said, score, write_scores
+from distillvlm.tasks.distillation import DistillationSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyTeachers(SceneMaterial):
+    """Training scenes beyond the annotated ones serve the gate alone.
+
+    batch: photos of a batch, questions of each; a scene has one caption. Steps: (pre-training, fine-tuning); captions
+    and questions have half of a fine-tuning each. teachers: how many are trained.
+    """
+
+    teacher: ModelSize
+    batch: tuple[int, int]
+    teacher_steps: tuple[int, int]
+    adaptation_steps: tuple[int, int]
+    teacher_rate: float
+    adaptation_rate: float
+    teachers: int
+    polluted_share: float = 0.5
+
+    def teacher_stages(self, number: int) -> Iterator[Stage]:
+        for lesson in self.lessons(number):
+            settings = {"lesson": lesson, **settings_of(self, "teacher", "batch", "polluted_share")}
+            seconds = TEACHER_STEP * lesson.steps
+            yield Stage(lesson.stage, lesson.about, partial(self.learn, lesson, number), settings, seconds=seconds)
+        run = partial(self.evaluate_teacher, number)
+        yield Stage(f"teacher-{number}-evaluation", "on validation and test", run, seconds=5 * TEACHER_EVALUATION)
+
+    # -- teachers -------------------------------------------------------------------------------------------------
+    def lessons(self, number: int) -> list[Lesson]:
+        """A teacher on its own boxes, then the same adapted to the student's, and a control that goes on as before."""
+        first, adapt, rate = self.teacher_steps, self.adaptation_steps, self.adaptation_rate
+        name = f"teacher-{number}"
+        begins = f"{name}-pretraining"
+        lessons = [
+            Lesson(begins, "teacher", "pretraining", "teacher-regions", first[0]),
+            Lesson(name, "teacher", "finetuning", "teacher-regions", first[1], begins),
+        ]
+        for who, regions in (("adapted", "shared-regions"), ("control", "teacher-regions")):
+            other = f"{who}-{number}"
+            lessons += [
+                Lesson(f"{other}-pretraining", "teacher", "pretraining", regions, adapt[0], begins, rate),
+                Lesson(other, "teacher", "finetuning", regions, adapt[1], name, rate),
+            ]
+        return lessons
+
+    def learn(self, lesson: Lesson, number: int, folder: Path) -> dict[str, object]:
+        model = self.new_teacher(number)
+        if lesson.begins is not None:
+            load_model(model, self.folder / lesson.begins)
+        batches = self.batches(lesson.kind, self.training, lesson.steps, 100 + number, self.store(lesson.regions), None)
+        schedule = Schedule(lesson.steps, lesson.rate or self.teacher_rate)
+        return train_lesson(lesson, model, None, DistillationSettings(), batches, schedule, folder, number)
+
+    def new_teacher(self, number: int) -> VisionLanguageModel:
+        return new_model(self.teacher, self.words, self.store("shared-regions").feature_size, number)
+
+    def batches(
+        self,
+        kind: Kind,
+        records: Sequence[Record],
+        steps: int,
+        seed: int,
+        store: RegionStore,
+        shared: RegionStore | None,
+    ) -> Batches:
+        photos, questions = self.batch
+        if kind == "pretraining":
+            source = caption_source(records, self.words.tokenizer, TextMix.max_caption_tokens)
+            share = self.polluted_share
+            return pretraining_batches([source], self.words, (photos, 1), steps, share, seed, store, shared)
+        mix = TextMix((photos, 1), (photos, questions), steps // 2, steps - steps // 2)
+        mix = scst_mix(mix) if kind == "scst" else mix
+        return finetuning_batches(records, self.words, mix, seed, store, shared)
+
+    def evaluate_teacher(self, number: int, folder: Path) -> dict[str, object]:
+        """On its own boxes, on the student's before adaptation and after, and the control on both."""
+        cells = {
+            "teacher": (f"teacher-{number}", "teacher-regions"),
+            "teacher, student's boxes": (f"teacher-{number}", "shared-regions"),
+            "adapted, student's boxes": (f"adapted-{number}", "shared-regions"),
+            "control": (f"control-{number}", "teacher-regions"),
+            "control, student's boxes": (f"control-{number}", "shared-regions"),
+        }
+        said = {
+            name: Said(load_model(self.new_teacher(number), self.folder / stage), self.store(regions))
+            for name, (stage, regions) in cells.items()
+        }
+        return self._evaluate(said, folder)
+
+    def _evaluate(self, said: dict[str, Said], folder: Path) -> dict[str, object]:
+        facts: dict[str, object] = {}
+        for name, each in said.items():
+            for split in ("val", "test"):
+                scores = score(each, of_split(self.records, split), self.words)
+                write_scores(folder / f"{name}.{split}.npz", scores)
+                facts[f"{name}, {split}"] = scores.means()
+        return facts
