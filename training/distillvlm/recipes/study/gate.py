@@ -13,7 +13,7 @@ from distillvlm.data.records import Record
 from distillvlm.data.scenes import Difficulty
 from distillvlm.data.scenes.files import scene_of
 from distillvlm.recipes.study.oracle import consensus_captions
-from distillvlm.recipes.study.scores import Scores, read_scores, score_captions
+from distillvlm.recipes.study.scores import Scores, read_scores, score_captions, tokenized_references
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def check_gate(
         )
     )
     oracle = consensus_captions([scene_of(record, difficulty, seed) for record in records], difficulty)
-    best = score_captions(dict(zip((record.photo_id for record in records), oracle, strict=True)), records)
+    said = dict(zip((record.photo_id for record in records), oracle, strict=True))
+    best = score_captions(said, tokenized_references(records))
     found = {
         "teacher above student, CIDEr-D": (_captions(own, student), gate.room[0]),
         "teacher above student, VQA": (_answers(own, student), gate.room[1]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from distillvlm.data.records import Record
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes.files import SOURCE
 from distillvlm.data.words import Words
-from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.captions import Tokenized, cider_d, tokenize
 from distillvlm.evaluation.predictions import DENSE, answer_questions, caption_photos
 from distillvlm.evaluation.vqa import vqa_scores
 from distillvlm.modeling.layouts import Layout
@@ -44,25 +44,31 @@ class Scores:
         return dict(zip(METRICS, (float(self.captions.mean()), float(self.answers.mean())), strict=True))
 
 
-def score(said: Said, records: Sequence[Record], words: Words) -> Scores:
-    """Captions by beam search, and the likeliest answer to each question."""
+def score(said: Said, records: Sequence[Record], words: Words, references: Tokenized) -> Scores:
+    """Captions by beam search, and the likeliest answer to each question. references: `tokenized_references`."""
     captions = caption_photos(said.model, said.store, [record.photo_id for record in records], words)
     answers = answer_questions(said.model, said.store, records, words, layout=said.layout)[SOURCE]
     questions = [question for record in records for question in record.questions]
     return Scores(
-        captions=score_captions(captions, records),
+        captions=score_captions(captions, references),
         answers=100 * np.array(vqa_scores(questions, answers).of_question),
         scenes=np.repeat(np.arange(len(records)), [len(record.questions) for record in records]),
     )
 
 
-def score_captions(captions: dict[str, str], records: Sequence[Record]) -> NDArray[np.float64]:
-    references = tokenize({record.photo_id: record.captions for record in records})
+def tokenized_references(records: Sequence[Record]) -> Tokenized:
+    return tokenize({record.photo_id: record.captions for record in records})
+
+
+def score_captions(captions: Mapping[str, str], references: Tokenized) -> NDArray[np.float64]:
     return cider_d(tokenize({photo_id: [caption] for photo_id, caption in captions.items()}), references)
 
 
 def write_scores(path: Path, scores: Scores) -> None:
-    np.savez_compressed(path, **asdict(scores))
+    """The file is there as a whole or not at all."""
+    partial = path.with_suffix(".part.npz")
+    np.savez_compressed(partial, **asdict(scores))
+    partial.replace(path)
 
 
 def read_scores(path: Path) -> Scores:
