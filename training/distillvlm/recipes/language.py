@@ -63,7 +63,9 @@ class TextMix:
         return self.caption_steps + self.question_steps + self.unseen_steps + self.described_steps
 
 
-def model_config(size: ModelSize, vocab_size: int, num_answers: int, feature_size: int) -> VisionLanguageConfig:
+def model_config(
+    size: ModelSize, vocab_size: int, num_answers: int, feature_size: int, dropout: float = 0.1
+) -> VisionLanguageConfig:
     return VisionLanguageConfig(
         vocab_size=vocab_size,
         num_answers=num_answers,
@@ -72,14 +74,15 @@ def model_config(size: ModelSize, vocab_size: int, num_answers: int, feature_siz
         num_layers=size.num_layers,
         num_heads=size.num_heads,
         intermediate_size=size.intermediate_size,
+        dropout=dropout,
     )
 
 
-def new_model(size: ModelSize, words: Words, feature_size: int, seed: int) -> VisionLanguageModel:
+def new_model(size: ModelSize, words: Words, feature_size: int, seed: int, dropout: float = 0.1) -> VisionLanguageModel:
     """Random weights, but for the words' bias: captions begin with the frequencies of their pieces, which a bias that
     moves by a rate of 1e-3 a step takes hundreds of steps to learn."""
     torch.manual_seed(seed)
-    config = model_config(size, len(words.vocabulary), len(words.answers), feature_size)
+    config = model_config(size, len(words.vocabulary), len(words.answers), feature_size, dropout)
     model = VisionLanguageModel(config, words.lexicon)
     with torch.no_grad():
         model.word_bias.copy_(words.caption_prior)

@@ -23,7 +23,7 @@ from distillvlm.recipes.study.recipe import StudyRecipe
 from distillvlm.recipes.study.results import Results, Run
 from distillvlm.recipes.study.scores import METRICS, Scores
 
-LEFT_OUT = ("losses", "queues", "hundredth")
+LEFT_OUT = ("losses", "queues", "hundredth", "search-smoothing", "search-dropout", "search-length")
 CELLS = {cell.name for group in GROUPS if group.name not in LEFT_OUT for cell in group.cells}
 TEACHERS = {"teacher", "teacher, student's boxes", "control", "control, student's boxes", "adapted, student's boxes"}
 OPEN = Gate(room=(-1e9, -1e9), foreign=-1e9, labels=(-1e9, -1e9), ceiling=-1e9)

@@ -43,8 +43,8 @@ class Group:
 
     data_share: of the annotated scenes. teacher_captions: times that each of the adapted teacher's captions counts
     among a scene's own (sequence-level distillation). scst: the cells go on from those of the same name without
-    "+ scst", by self-critical training. question_attention: see `LanguageObjective`. length: of the trainings, in those
-    of the other groups.
+    "+ scst", by self-critical training. question_attention, label_smoothing: see `LanguageObjective`. length: of the
+    trainings, in those of the other groups.
     """
 
     name: str
@@ -54,6 +54,8 @@ class Group:
     teacher_captions: int = 0
     scst: bool = False
     question_attention: QuestionAttention = "prefix"
+    label_smoothing: float = 0.1
+    dropout: float = 0.1
     length: float = 1.0
 
 
@@ -152,4 +154,25 @@ PILOT = (
     Group("pilot", (PLAIN,), seeds=1),
     Group("pilot-more", (Cell("ten times the labels", "no distillation"),), seeds=1, data_share=10.0),
 )
-GROUPS = (HEADLINE, LOSSES, OWN_BOXES, SEQUENCE, SCST, LONGER, FULL_ATTENTION, QUEUES, TENTH, HUNDREDTH)
+# Both arms of the headline, each with another setting: what is best on validation scenes is every group's.
+SEARCH = (
+    Group(
+        "search-smoothing",
+        (replace(PLAIN, name="none, no smoothing"), replace(DISTILLED, name="all, no smoothing")),
+        seeds=1,
+        label_smoothing=0.0,
+    ),
+    Group(
+        "search-dropout",
+        (replace(PLAIN, name="none, no dropout"), replace(DISTILLED, name="all, no dropout")),
+        seeds=1,
+        dropout=0.0,
+    ),
+    Group(
+        "search-length",
+        (replace(PLAIN, name="none, half"), replace(DISTILLED, name="all, half")),
+        seeds=1,
+        length=0.5,
+    ),
+)
+GROUPS = (*SEARCH, HEADLINE, LOSSES, OWN_BOXES, SEQUENCE, SCST, LONGER, FULL_ATTENTION, QUEUES, TENTH, HUNDREDTH)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,9 @@ from distillvlm.recipes.language import (
     load_model,
     new_model,
 )
-from distillvlm.recipes.lessons import OBJECTIVES, Kind
+from distillvlm.recipes.lessons import Kind
 from distillvlm.recipes.pipeline import Stage, settings_of
-from distillvlm.recipes.study.cells import Cell, Group
+from distillvlm.recipes.study.cells import Cell, Group, Teaching
 from distillvlm.recipes.study.costs import (
     DISTILLED_STEP,
     PLAIN_STEP,
@@ -50,7 +50,7 @@ from distillvlm.tasks.objective import Objective, ObjectiveTask
 from distillvlm.tasks.pretraining import PretrainingObjective
 from distillvlm.tasks.scst import CaptionReward, ScstSettings, ScstTask
 
-TEACHER_REGIONS = {
+TEACHER_REGIONS: dict[Teaching, str] = {
     "adapted": "shared-regions",
     "control": "shared-regions",
     "control at its own boxes": "teacher-regions",
@@ -116,14 +116,8 @@ class StudyRecipe(StudyTeachers):
     def teacher_of(self, seed: int) -> int:
         return 1 + (seed - 1) % self.teachers
 
-    def frozen_teacher(self, cell: Cell, seed: int, kind: Kind) -> FrozenTeacher:
-        stage = f"{'adapted' if cell.taught_by == 'adapted' else 'control'}-{self.teacher_of(seed)}"
-        stage += "-pretraining" if kind == "pretraining" else ""
-        return FrozenTeacher(load_model(self.new_teacher(self.teacher_of(seed)), self.folder / stage), OBJECTIVES[kind])
-
     def write_captions(self, seed: int, folder: Path) -> dict[str, object]:
-        number = self.teacher_of(seed)
-        teacher = load_model(self.new_teacher(number), self.folder / f"adapted-{number}")
+        teacher = self.taught_by("adapted", seed, "finetuning")
         photo_ids = [record.photo_id for record in self.training]
         store, settings = self.store("shared-regions"), SequenceLevelSettings()
         found = write_teacher_captions(teacher, store, photo_ids, self.words, SOURCE, settings, folder)
@@ -135,7 +129,7 @@ class StudyRecipe(StudyTeachers):
         steps = self.steps_of(group, kind)
         rate = self.student_rate / 6 if kind == "scst" else self.student_rate  # OSCAR: 3e-5, then 5e-6
         schedule = Schedule(steps, rate, share_steps=50)
-        teachers = self.teachers_of(cells, seed, kind)
+        teachers = self.teachers_of(group, cells, seed, kind)
         trainings = [
             Training(self.task(group, cell, seed, kind, teachers), schedule, folder / cell.name, seed) for cell in cells
         ]
@@ -149,12 +143,18 @@ class StudyRecipe(StudyTeachers):
         steps = {"pretraining": pretraining, "finetuning": finetuning, "scst": self.scst_steps}
         return round(group.length * steps[kind])
 
-    def teachers_of(self, cells: Sequence[Cell], seed: int, kind: Kind) -> dict[str, FrozenTeacher]:
-        taught = {cell.taught_by: cell for cell in cells if settings_in(cell, kind) is not None}
-        return {name: self.frozen_teacher(cell, seed, kind) for name, cell in taught.items()}
+    def teachers_of(self, group: Group, cells: Sequence[Cell], seed: int, kind: Kind) -> dict[Teaching, FrozenTeacher]:
+        taught = {cell.taught_by for cell in cells if settings_in(cell, kind) is not None}
+        return {name: FrozenTeacher(self.taught_by(name, seed, kind), objective_of(group, kind)) for name in taught}
 
-    def task(self, group: Group, cell: Cell, seed: int, kind: Kind, teachers: dict[str, FrozenTeacher]) -> Task:
-        model = self.new_student(seed)
+    def taught_by(self, teaching: Teaching, seed: int, kind: Kind) -> VisionLanguageModel:
+        number = self.teacher_of(seed)
+        stage = f"{'adapted' if teaching == 'adapted' else 'control'}-{number}"
+        stage += "-pretraining" if kind == "pretraining" else ""
+        return load_model(self.new_teacher(number), self.folder / stage)
+
+    def task(self, group: Group, cell: Cell, seed: int, kind: Kind, teachers: Mapping[Teaching, FrozenTeacher]) -> Task:
+        model = self.new_student(seed, group.dropout)
         begins = self.beginning(group, cell, seed, kind)
         if begins is None:
             model.standardise_regions(*self.store("student-regions").feature_statistics())
@@ -169,8 +169,8 @@ class StudyRecipe(StudyTeachers):
         torch.manual_seed(seed)  # the projection of hidden states is the same in all cells
         return DistillationTask(model, teachers[cell.taught_by], settings)
 
-    def new_student(self, seed: int) -> VisionLanguageModel:
-        return new_model(self.student, self.words, self.store("student-regions").feature_size, seed)
+    def new_student(self, seed: int, dropout: float = 0.1) -> VisionLanguageModel:
+        return new_model(self.student, self.words, self.store("student-regions").feature_size, seed, dropout)
 
     def beginning(self, group: Group, cell: Cell, seed: int, kind: Kind) -> Path | None:
         """Where the weights lie that a cell goes on from."""
@@ -257,7 +257,7 @@ def seconds_of_step(group: Group, kind: Kind) -> float:
 def objective_of(group: Group, kind: Kind) -> Objective:
     if kind == "pretraining":
         return PretrainingObjective(group.question_attention)
-    return LanguageObjective(question_attention=group.question_attention)
+    return LanguageObjective(group.label_smoothing, group.question_attention)
 
 
 def settings_in(cell: Cell, kind: Kind) -> DistillationSettings | None:

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 
 from distillvlm.data.atomic_files import write_text_atomically
-from distillvlm.recipes.study.cells import Cell, Group
+from distillvlm.recipes.study.cells import HEADLINE, SEARCH, Cell, Group
 from distillvlm.recipes.study.results import Comparison, Results, as_json, read_results
 from distillvlm.recipes.study.scores import METRICS
 
@@ -45,8 +45,10 @@ def write_report(runs: Path, groups: Sequence[Group], docs: Path, preface: str, 
         "## Teachers\n",
         table(test, TEACHERS),
         comparison_table(comparisons, TEACHER_PAIRS),
+        "## Settings, chosen on validation scenes\n",
+        table(val, [(cell.name, cell.about) for group in (HEADLINE, *SEARCH) for cell in group.cells]),
         "## Headline\n",
-        table(test, [(cell.name, cell.about) for cell in groups[0].cells]),
+        table(test, [(cell.name, cell.about) for cell in HEADLINE.cells]),
         comparison_table(comparisons, HEADLINE_PAIRS),
         "## Every cell\n",
         "Differences are from `none` with the same seeds, with 95% bootstrap intervals over test scenes.\n",
