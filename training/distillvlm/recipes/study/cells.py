@@ -12,6 +12,8 @@ from distillvlm.tasks.distillation import DistillationSettings
 # the student's; the control at its own boxes.
 Teaching = Literal["adapted", "control", "control at its own boxes"]
 
+SHARE_STEPS = 50  # see `Schedule`
+
 ALL = DistillationSettings()
 NONE = replace(ALL, attention=0.0, hidden=0.0, classification=0.0)
 ATTENTION, HIDDEN, CLASSIFICATION = (

@@ -23,7 +23,7 @@ from distillvlm.recipes.language import (
 )
 from distillvlm.recipes.lessons import Kind
 from distillvlm.recipes.pipeline import Stage, settings_of
-from distillvlm.recipes.study.cells import Cell, Group, Teaching
+from distillvlm.recipes.study.cells import SHARE_STEPS, Cell, Group, Teaching
 from distillvlm.recipes.study.costs import (
     DISTILLED_STEP,
     PLAIN_STEP,
@@ -128,7 +128,7 @@ class StudyRecipe(StudyTeachers):
         cells = [cell for cell in group.cells if kind != "pretraining" or cell.begins is None]
         steps = self.steps_of(group, kind)
         rate = self.student_rate / 6 if kind == "scst" else self.student_rate  # OSCAR: 3e-5, then 5e-6
-        schedule = Schedule(steps, rate, share_steps=50)
+        schedule = Schedule(steps, rate, share_steps=SHARE_STEPS)
         teachers = self.teachers_of(group, cells, seed, kind)
         trainings = [
             Training(self.task(group, cell, seed, kind, teachers), schedule, folder / cell.name, seed) for cell in cells

@@ -9,8 +9,8 @@ import matplotlib
 import numpy as np
 
 from distillvlm.data.atomic_files import write_text_atomically
-from distillvlm.recipes.study.cells import HEADLINE, SEARCH, Cell, Group
-from distillvlm.recipes.study.results import Comparison, Results, as_json, read_results
+from distillvlm.recipes.study.cells import HEADLINE, SEARCH, SHARE_STEPS, Cell, Group
+from distillvlm.recipes.study.results import Comparison, Results, as_json, gradient_shares_of, read_results
 from distillvlm.recipes.study.scores import METRICS
 
 matplotlib.use("agg")
@@ -54,6 +54,9 @@ def write_report(runs: Path, groups: Sequence[Group], docs: Path, preface: str, 
         "Differences are from `none` with the same seeds, with 95% bootstrap intervals over test scenes.\n",
         "![Differences from no distillation](study.svg)\n",
         cell_table(test, comparisons, cells),
+        "## Shares of the gradient\n",
+        "At the last layer's input, of `all`, seed 1, averaged over 50 steps at the start, at a tenth and at half.\n",
+        share_table(runs),
         "## Sizes and costs\n",
         models,
     ]
@@ -106,6 +109,17 @@ def cell_table(results: Results, comparisons: Sequence[Comparison], cells: Seque
             columns.append(spread(results.values(cell.name, metric)))
             columns.append(f"{row.difference:+.1f} {_interval(row)}" if row else "")
         lines.append(f"| `{cell.name}` | {cell.about} | {len(seeds)} | {' | '.join(columns)} |")
+    return "\n".join(lines) + "\n"
+
+
+def share_table(runs: Path) -> str:
+    lines = ["| stage | window | shares |", "|---|---|---|"]
+    for kind in ("pretraining", "finetuning"):
+        folder = runs / f"{HEADLINE.name}-1-{kind}" / "all"
+        if (folder / "losses.jsonl").exists():
+            for window, shares in gradient_shares_of(folder, SHARE_STEPS).items():
+                said = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+                lines.append(f"| {kind} | {window} | {said} |")
     return "\n".join(lines) + "\n"
 
 

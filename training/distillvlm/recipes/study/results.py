@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from distillvlm.engine.gradient_shares import mean_shares, share_windows
+from distillvlm.engine.progress import read_progress
 from distillvlm.evaluation.bootstrap import bootstrap_mean
 from distillvlm.evaluation.paired import paired_t
 from distillvlm.recipes.pipeline import current_commit
@@ -125,3 +127,10 @@ def as_json(results: Sequence[Results], comparisons: Sequence[Comparison]) -> st
         {name: round(v, 3) if isinstance(v, float) else v for name, v in asdict(row).items()} for row in comparisons
     ]
     return json.dumps({"commit": current_commit(), "runs": runs, "comparisons": rows}, indent=1) + "\n"
+
+
+def gradient_shares_of(folder: Path, share_steps: int) -> dict[str, dict[str, float]]:
+    """By window of a training ("start", "tenth", "half"), each loss's mean share of the gradient."""
+    history = read_progress(folder)
+    windows = share_windows(len(history), share_steps)
+    return {name: mean_shares(history, window) for name, window in windows.items()}
