@@ -106,6 +106,28 @@ def test_unfrozen_backbone_learns_too() -> None:
     assert all(value.grad is not None for value in detector.backbone.parameters())
 
 
+def test_padded_objects_change_no_loss_and_no_gradient() -> None:
+    def losses_and_gradients(targets: DetectionTargets) -> tuple[torch.Tensor, ...]:
+        detector = tiny_detector()
+        losses = detector.losses(photos(2), targets)
+        torch.stack(list(losses.values())).sum().backward()
+        return (
+            *[loss.detach() for loss in losses.values()],
+            *[p.grad for p in detector.parameters() if p.requires_grad],
+        )
+
+    targets = one_object((0.1, 0.1, 0.6, 0.7), label=2, photos=2)
+    pad = torch.nn.functional.pad
+    padded = DetectionTargets(
+        boxes=torch.cat([targets.boxes, torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(2, 3, 4)], dim=1),
+        labels=pad(targets.labels, (0, 3)),
+        attributes=pad(targets.attributes, (0, 0, 0, 3), value=True),
+        weights=pad(targets.weights, (0, 3)),
+    )
+    for ours, theirs in zip(losses_and_gradients(padded), losses_and_gradients(targets), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
 def test_losses_depend_on_the_batch_alone_and_are_finite_in_bfloat16() -> None:
     detector = tiny_detector().train()
     targets = one_object((0.1, 0.1, 0.6, 0.7), label=2, photos=4)

@@ -17,9 +17,11 @@ from transformers.models.bert.modeling_bert import BertForPreTraining, BertForSe
 
 from distillvlm.data.vocabulary import SPECIAL_TOKENS, Tokenizer, build_vocabulary
 from distillvlm.modeling.checkpoints import BERT, OSCAR, VINVL, Checkpoint, Rows, load_checkpoint, read_checkpoint
+from distillvlm.modeling.layouts import OscarLayout, encode_sequences
 from distillvlm.modeling.vision_language import Lexicon, VisionLanguageConfig, VisionLanguageModel
 
 from .tiny import FEATURES, tiny_regions
+from .twin import run_twin
 
 # BERT's order: the special tokens are not the first, and a few words are none of ours.
 THEIRS = ("[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "a", "dog", "on", "the", "##s", "mat")
@@ -127,6 +129,37 @@ def test_oscars_regions_are_projected_with_its_norm_or_without(with_norm: bool) 
     torch.testing.assert_close(ours_hidden[regions.valid], hidden[regions.valid], **CLOSE)
 
 
+@pytest.mark.parametrize("captions", [True, False])
+@torch.no_grad()
+def test_an_oscar_checkpoint_in_oscars_layout_is_what_it_was(captions: bool) -> None:
+    """Five pieces of text, a tag (at place 8 for captions, else behind the text) and its [SEP], four regions."""
+    state, layout = oscar_state(), OscarLayout(text_length=8, tags_length=4)
+    model = ours(region_norm=False, max_positions=20)
+    load_checkpoint(model, checkpoint(state), OSCAR, OURS)
+    text, regions = ("[CLS]", "the", "dog", "on", "[SEP]"), tiny_regions()[1:2]
+    tags = torch.tensor([[[*(OURS.index(piece) for piece in ("dog", "[SEP]")), 0, 0]]])
+    sequences = layout.sequences(torch.tensor([[[OURS.index(piece) for piece in text]]]), tags, 0, captions)
+    found = encode_sequences(model, sequences, regions).hidden[0, 0]
+
+    twin = hugging_face(BertForPreTraining).bert
+    gap = 3 if captions else 0
+    pieces = [*text, *["[PAD]"] * gap, "dog", "[SEP]"]
+    ids = torch.tensor([[THEIRS.index(piece) for piece in pieces]])
+    segments = torch.tensor([[0] * (5 + gap) + [1, 1]])
+    inputs = torch.cat([regions.features, regions.boxes, regions.boxes[..., 2:] - regions.boxes[..., :2]], -1)
+    projected = inputs @ state["bert.img_embedding.weight"].T + state["bert.img_embedding.bias"]
+    hidden = torch.cat([twin.embeddings(ids, token_type_ids=segments), projected], dim=1)
+    visible = torch.ones(hidden.shape[1], hidden.shape[1], dtype=torch.bool)
+    if captions:
+        visible[:5, :5] = visible[:5, :5].tril()
+        visible[5:, :5] = False
+    visible[:, 5 : 5 + gap] = False
+    expected, _ = run_twin(twin, hidden, visible[None])
+    torch.testing.assert_close(found[:5], expected[0, :5], **CLOSE)
+    torch.testing.assert_close(found[5:7], expected[0, 5 + gap : 7 + gap], **CLOSE)
+    torch.testing.assert_close(found[9:], expected[0, 7 + gap :], **CLOSE)
+
+
 @torch.no_grad()
 def test_answers_of_a_classifier_are_taken_by_name() -> None:
     theirs = ("no", "yes", "2", "red")
@@ -232,8 +265,10 @@ def test_the_installed_minilm_encodes_a_sentence_as_hugging_face_does() -> None:
     kept = load_checkpoint(model, minilm, BERT, vocabulary)
     assert "pooler.weight" not in kept
     ids = torch.tensor([Tokenizer(vocabulary).encode_question(sentence)])
-    hidden = model.encode_questions(model.no_prefix(1), ids[:, None]).hidden[:, 0]
+    states = model.encode_questions(model.no_prefix(1), ids[:, None])
     row_of = {piece: row for row, piece in enumerate(minilm.vocabulary)}
     twin = BertModel.from_pretrained(get_model_path(), attn_implementation="eager").eval()
-    expected = twin(torch.tensor([[row_of[vocabulary[token]] for token in ids[0]]])).last_hidden_state
-    torch.testing.assert_close(hidden, expected, atol=1e-4, rtol=1e-4)
+    theirs = torch.tensor([[row_of[vocabulary[token]] for token in ids[0]]])
+    expected = twin(theirs, output_attentions=True)
+    torch.testing.assert_close(states.hidden[:, 0], expected.last_hidden_state, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(states.attention[:, :, 0], expected.attentions[-1], atol=1e-4, rtol=1e-4)

@@ -40,9 +40,14 @@ def test_prefix_and_question_equal_hugging_face_bert_under_the_block_mask() -> N
     visible = torch.zeros(3, length + text_length, length + text_length, dtype=torch.bool)
     visible[:, :, :length] = prefix.mask[:, None, :]
     visible[:, length:, length:] = (question != 0)[:, None, :]
-    hidden, _ = run_twin(hugging_face_twin(model), hidden, visible)
+    hidden, attention = run_twin(hugging_face_twin(model), hidden, visible)
     seen = question != 0
     torch.testing.assert_close(states.hidden[:, 0][seen], hidden[:, length:][seen], atol=2e-5, rtol=1e-5)
+    of_text, of_prefix = attention[:, :, length:].transpose(1, 2), attention[:, :, :length, :length].transpose(1, 2)
+    ours = states.attention[:, :, 0].transpose(1, 2)
+    torch.testing.assert_close(ours[seen], of_text[seen], atol=2e-5, rtol=1e-5)
+    ours = prefix.attention.transpose(1, 2)
+    torch.testing.assert_close(ours[prefix.mask], of_prefix[prefix.mask], atol=2e-5, rtol=1e-5)
     torch.testing.assert_close(prefix.hidden[prefix.mask], hidden[:, :length][prefix.mask], atol=2e-5, rtol=1e-5)
 
 
@@ -118,6 +123,21 @@ def test_padding_of_prefix_and_text_changes_nothing() -> None:
 def test_caption_mask_by_hand() -> None:
     expected = [[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1]]
     assert caption_mask(2).long().tolist() == expected
+
+
+@torch.no_grad()
+def test_neither_words_nor_queries_see_a_later_word() -> None:
+    model = tiny_model()
+    prefix = model.encode_prefix(tiny_regions())
+    words = torch.tensor([[[2, 7, 8, 9, 10]]]).expand(3, 1, 5)
+    before = model.encode_captions(prefix, words).hidden
+    for place in range(1, 5):
+        other = words.clone()
+        other[..., place] = 20
+        changed = (model.encode_captions(prefix, other).hidden - before).abs().amax(dim=(0, 1, 3)) > 1e-6
+        for states in (changed[:5], changed[5:]):  # words; queries, of which query i predicts word i + 1
+            assert not states[:place].any()
+            assert states[place:].all()
 
 
 def test_heads_must_divide_the_hidden_size() -> None:

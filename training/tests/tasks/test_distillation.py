@@ -1,0 +1,97 @@
+"""Distillation as a whole: padding of photos and texts changes nothing, and a killed run resumes with its queue."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from distillvlm.data.text_batches import TextBatch
+from distillvlm.engine.trainer import Schedule, train
+from distillvlm.structures.regions import Regions
+from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
+from distillvlm.tasks.language import LanguageObjective
+from tests.tasks.test_objectives import captions, distillation, questions
+
+
+def with_padded_regions(regions: Regions) -> Regions:
+    """Two more regions and a tag that are not there, full of numbers that must not be seen."""
+    return Regions(
+        boxes=functional.pad(regions.boxes, (0, 0, 0, 2), value=0.7),
+        features=functional.pad(regions.features, (0, 0, 0, 2), value=50.0),
+        labels=functional.pad(regions.labels, (0, 2)),
+        attributes=functional.pad(regions.attributes, (0, 2)),
+        scores=functional.pad(regions.scores, (0, 2)),
+        valid=functional.pad(regions.valid, (0, 2)),
+        tags=functional.pad(regions.tags, (0, 1), value=-1),
+    )
+
+
+def padded(batch: TextBatch) -> TextBatch:
+    """One more text of each photo, two more tokens of each text, padded regions; all of it padding."""
+    assert batch.regions is not None
+    assert batch.teacher_regions is not None
+    return replace(
+        batch,
+        regions=with_padded_regions(batch.regions),
+        teacher_regions=with_padded_regions(batch.teacher_regions),
+        tokens=functional.pad(batch.tokens, (0, 2, 0, 1)),
+        targets=functional.pad(batch.targets, (0, 2 * (batch.kind == "captions"), 0, 1)),
+        valid=functional.pad(batch.valid, (0, 1)),
+    )
+
+
+def losses_and_gradients(objective: LanguageObjective, batch: TextBatch) -> tuple[Tensor, ...]:
+    task = distillation(DistillationSettings(queue_size=32), objective).eval()
+    negatives = torch.randn(32, 32, generator=torch.Generator().manual_seed(1))
+    task.hidden_loss.queue.enqueue(negatives, torch.arange(32) + 10)
+    losses = task(batch)
+    sum(losses.values()).backward()
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in task.parameters()]
+    return (*[loss.detach() for loss in losses.values()], *gradients)
+
+
+@pytest.mark.parametrize(
+    ("objective", "batch"),
+    [
+        (LanguageObjective(), captions()),
+        (LanguageObjective(), questions()),
+        (LanguageObjective(question_attention="full"), questions()),
+    ],
+)
+def test_padding_of_photos_and_texts_changes_no_loss_and_no_gradient(
+    objective: LanguageObjective, batch: TextBatch
+) -> None:
+    plain, wider = (losses_and_gradients(objective, each) for each in (batch, padded(batch)))
+    assert plain[0] > 0
+    for ours, theirs in zip(wider, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+class Captions:
+    """The same captions of other photos in every step."""
+
+    def __init__(self, killed_at: int | None = None) -> None:
+        self.killed_at = killed_at
+
+    def batch(self, step: int) -> TextBatch:
+        if step == self.killed_at:
+            raise KeyboardInterrupt
+        return replace(captions(), photos=torch.arange(3) + 3 * (step % 4))
+
+
+def test_a_killed_distillation_resumes_with_its_queue_to_the_identical_curve(tmp_path: Path) -> None:
+    def task() -> DistillationTask:
+        return distillation(DistillationSettings(queue_size=40))
+
+    schedule = Schedule(steps=8, learning_rate=1e-3, precision="no")
+    whole, resumed = task(), task()
+    expected = train(whole, Captions(), schedule, tmp_path / "whole", 3)
+    with pytest.raises(KeyboardInterrupt):
+        train(task(), Captions(killed_at=5), schedule, tmp_path / "cut", 3, checkpoint_seconds=0)
+    assert train(resumed, Captions(), schedule, tmp_path / "cut", 3) == expected
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+    assert (whole.hidden_loss.queue.photos >= 0).all()
