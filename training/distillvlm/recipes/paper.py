@@ -37,7 +37,7 @@ from distillvlm.recipes.language import (
 )
 from distillvlm.recipes.lessons import Who, train_lesson
 from distillvlm.recipes.paper_data import COCO, by_frequency, load_objects, load_texts, told_apart
-from distillvlm.recipes.paper_layouts import LAYOUTS, LayoutName, objective_of, oscar_batches
+from distillvlm.recipes.paper_layouts import LAYOUTS, OSCAR_POSITIONS, LayoutName, objective_of, oscar_batches
 from distillvlm.recipes.paper_settings import (
     ANSWERS,
     ATTENTION_DROPOUT,
@@ -102,6 +102,12 @@ class PaperRecipe:
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     layout: LayoutName = "dense"
     seed: int = 7
+
+    def __post_init__(self) -> None:
+        if self.layout == "oscar" and self.max_positions < OSCAR_POSITIONS:
+            raise ValueError(
+                f"max_positions: OSCAR's layout needs at least {OSCAR_POSITIONS} but received {self.max_positions}"
+            )
 
     def stages(self) -> list[Stage]:
         return [

@@ -178,6 +178,11 @@ def test_a_sequence_of_oscars_layout_at_full_size_has_120_places() -> None:
     assert states.attention.shape == (2, 12, 1, 120, 120)
 
 
+def test_oscars_layout_needs_positions_for_the_longest_question_and_its_tags() -> None:
+    with pytest.raises(ValueError, match="max_positions: OSCAR's layout needs at least 96 but received 72"):
+        PaperRecipe(Path(), Path(), layout="oscar", max_positions=72)
+
+
 def test_the_data_root_splits_as_karpathy_does(root: Path) -> None:
     texts = load_texts(root)
     assert [(one.photo_id, one.split, len(one.captions), len(one.questions)) for one in texts] == [
