@@ -1,16 +1,11 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { RunError } from './errors';
 import type { Row } from './item';
+import { JournalPlaces } from './journal-places';
 import { readLines } from './text-lines';
 
 /** What a run's results depend on; a run goes on under the same only. */
 export type Fingerprint = Readonly<Record<string, unknown>>;
-
-interface Place {
-  readonly offset: number;
-  readonly bytes: number;
-  readonly failed: number;
-}
 
 const HEADER = 'distillvlm_journal';
 const VERSION = 1;
@@ -31,7 +26,7 @@ export class Journal {
   private constructor(
     private readonly handle: FileHandle,
     readonly fingerprint: Fingerprint,
-    private readonly places: Map<number, Place>,
+    private readonly places: JournalPlaces,
     private end: number,
     private isFinished: boolean,
   ) {}
@@ -46,7 +41,7 @@ export class Journal {
       await handle.close();
       throw error;
     }
-    return new Journal(handle, fingerprint, new Map(), Buffer.byteLength(header), false);
+    return new Journal(handle, fingerprint, new JournalPlaces(), Buffer.byteLength(header), false);
   }
 
   /**
@@ -78,7 +73,7 @@ export class Journal {
 
   /** What a file holds, cut behind its last whole line. */
   private static async read(file: string, handle: FileHandle): Promise<Journal | undefined> {
-    const places = new Map<number, Place>();
+    const places = new JournalPlaces();
     let fingerprint: Fingerprint | undefined;
     let end = 0;
     let finished = false;
@@ -116,7 +111,7 @@ export class Journal {
 
   /** Rows of these batches that have a problem. */
   get failedRows(): number {
-    return [...this.places.values()].reduce((sum, { failed }) => sum + failed, 0);
+    return this.places.failedRows;
   }
 
   has(batch: number): boolean {

@@ -5,6 +5,7 @@ import { createFiles, journalOf, openJournal } from './output';
 import type { Field, OutputFormat } from './outputs/formats';
 import { Progress } from './progress';
 import { type Summary, summaryOf } from './summary';
+import { type DoneBatch, writeRows } from './write-rows';
 
 interface Part {
   readonly output: string;
@@ -78,28 +79,25 @@ async function writeWhole(target: string, fingerprint: Fingerprint, parts: reado
   const progress = new Progress(items, false);
   const files = await createFiles(target, format, fields);
   try {
-    for (let batch = 0; batch * batch_size < items; batch += 1) {
-      const part = parts.find(({ index }) => index === batch % parts.length);
-      const rows = await part?.journal.read(batch);
-      if (rows === undefined) {
-        throw new RunError(`Batch ${batch} is in no shard; start their runs again.`);
-      }
-      if (!journal.has(batch)) {
-        await journal.append(batch, rows);
-      }
-      for (const file of files) {
-        await file.write(rows);
-      }
-      progress.count(rows, false);
-    }
-    for (const file of files) {
-      await file.finish();
-    }
-    await journal.finish();
+    await writeRows(mergedBatches(Math.ceil(items / batch_size), parts, journal), journal, files, progress);
     return summaryOf(target, progress);
   } finally {
     await Promise.all(files.map((file) => file.close()));
     await journal.close();
+  }
+}
+
+async function* mergedBatches(count: number, parts: readonly Part[], journal: Journal): AsyncGenerator<DoneBatch> {
+  for (let batch = 0; batch < count; batch += 1) {
+    const part = parts.find(({ index }) => index === batch % parts.length);
+    const rows = await part?.journal.read(batch);
+    if (rows === undefined) {
+      throw new RunError(`Batch ${batch} is in no shard; start their runs again.`);
+    }
+    if (!journal.has(batch)) {
+      await journal.append(batch, rows);
+    }
+    yield { rows, resumed: false };
   }
 }
 

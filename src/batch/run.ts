@@ -5,6 +5,7 @@ import { cutBatches } from './item';
 import type { Journal } from './journal';
 import type { Progress } from './progress';
 import type { Scorer } from './scorers/scorer';
+import { type DoneBatch, writeRows } from './write-rows';
 
 export interface RunOptions {
   /** Items of a batch, at least 1. */
@@ -34,7 +35,7 @@ export async function run(
   options: RunOptions,
 ): Promise<void> {
   const { batchSize, window, retryFailed, unordered } = options;
-  const take = async (batch: ItemBatch): Promise<{ rows: readonly Row[]; resumed: boolean }> => {
+  const take = async (batch: ItemBatch): Promise<DoneBatch> => {
     const again = retryFailed && journal.hasFailures(batch.index);
     const earlier = again ? undefined : await journal.read(batch.index);
     if (earlier !== undefined) {
@@ -45,17 +46,7 @@ export async function run(
     return { rows, resumed: false };
   };
   const batches = ofShard(cutBatches(items, batchSize), options);
-  for await (const { rows, resumed } of (unordered ? asCompleted : inOrder)(batches, window, take)) {
-    // A writer at a time: what fails in one is met before the next.
-    for (const writer of writers) {
-      await writer.write(rows);
-    }
-    progress.count(rows, resumed);
-  }
-  for (const writer of writers) {
-    await writer.finish();
-  }
-  await journal.finish();
+  await writeRows((unordered ? asCompleted : inOrder)(batches, window, take), journal, writers, progress);
 }
 
 async function scoreBatch({ index, items }: ItemBatch, scorer: Scorer, { isDone }: RunOptions): Promise<Row[]> {

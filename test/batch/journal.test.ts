@@ -82,6 +82,18 @@ test('a batch that is done again counts as it was done last', async () => {
   await again.close();
 });
 
+test('of thousands of batches each is found', async () => {
+  const journal = await Journal.create(at('j'), FINGERPRINT);
+  const batches = [2_500, ...Array.from({ length: 2_500 }, (_, batch) => batch)];
+  await Promise.all(batches.map((batch) => journal.append(batch, [{ image: `${batch}.jpg`, problem: PROBLEM }])));
+  for (const each of [journal, await reopened()]) {
+    expect(await each.read(2_500)).toEqual([{ image: '2500.jpg', problem: PROBLEM }]);
+    expect(await each.read(1_023)).toEqual([{ image: '1023.jpg', problem: PROBLEM }]);
+    expect([each.has(2_501), each.has(9_999), each.failedRows]).toEqual([false, false, 2_501]);
+    await each.close();
+  }
+});
+
 test('a full disk fails what is appended', async () => {
   symlinkSync('/dev/full', at('j'));
   await expect(Journal.create(at('j'), FINGERPRINT)).rejects.toThrow('ENOSPC');
