@@ -1,8 +1,11 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { pack } from 'tar-stream';
 import { goldenImage } from '../golden';
 import { freePorts } from '../servers/free-ports';
 import { describeWith } from '../servers/installed';
+import { Proxy } from '../servers/proxy';
 import { S3Server, WEED } from '../servers/s3-server';
 import { CANNOT_RUN, type Ended, readRows, score, SOME_PHOTO_FAILED } from './score-process';
 import { temporaryFolder } from './temporary-folder';
@@ -18,6 +21,16 @@ const PHOTOS = new Map<string, Uint8Array>([
   ['in/ä.jpg', goldenImage('exif-6.jpg')],
 ]);
 const BYTES_OVER_LIMIT = 20e6 + 1;
+
+/** Seven photos, one of them large. */
+async function shardOf(number: number): Promise<Uint8Array> {
+  const tar = pack();
+  ['large.jpg', 'exif-1.jpg', 'grey.png', 'exif-6.jpg', 'palette.png', 'animated.webp', 'transparent.png'].forEach(
+    (name, n) => tar.entry({ name: `${number}${n}${path.extname(name)}` }, Buffer.from(goldenImage(name))),
+  );
+  tar.finalize();
+  return buffer(tar);
+}
 
 describeWith(WEED)('photos in a store that speaks S3', () => {
   let server: S3Server;
@@ -120,6 +133,55 @@ describeWith(WEED)('photos in a store that speaks S3', () => {
     const { code, printed } = await run([...args, '--json']);
     expect([code, JSON.parse(printed)]).toEqual([0, expect.objectContaining({ items: 4, scored: 4, resumed: 1 })]);
     expect(readFileSync(out(), 'utf8')).toBe(unbroken);
+  });
+
+  describe('in shards', () => {
+    const shards = ['part-08.tar', 'part-09.tar', 'part-10.tar'];
+    const run = (proxied: Record<string, string>, input = 's3://shards/part-{08..10}.tar'): Promise<Ended> =>
+      score([input, '--out', at('out.jsonl'), '--batch-size', '4', '--json'], {
+        environment: { ...server.environment(), ...proxied },
+      });
+
+    let archives: ReadonlyMap<string, Uint8Array>;
+
+    beforeAll(async () => {
+      archives = new Map(await Promise.all(shards.map(async (name, n) => [name, await shardOf(n)] as const)));
+      await server.fill('shards', archives);
+    });
+
+    beforeEach(async () => {
+      for (const [name, archive] of archives) {
+        writeFileSync(at(name), archive);
+      }
+      await score([at('part-{08..10}.tar'), '--out', at('local.jsonl'), '--batch-size', '4']);
+    });
+
+    const expected = (): string =>
+      readFileSync(at('local.jsonl'), 'utf8').replaceAll(`"${at('part')}`, '"s3://shards/part');
+
+    test('they give what the same files in a folder give', async () => {
+      const { code, printed } = await run({});
+      expect([code, JSON.parse(printed)]).toEqual([0, expect.objectContaining({ items: 21, scored: 21 })]);
+      expect(readFileSync(at('out.jsonl'), 'utf8')).toBe(expected());
+    });
+
+    test('a connection that is cut goes on behind what has come', async () => {
+      const proxy = await Proxy.start(Number(new URL(server.endpoint).port), { maxBytes: 50_000 });
+      const { code } = await run({ AWS_ENDPOINT_URL: `http://127.0.0.1:${proxy.port}` });
+      await proxy.stop();
+      expect(code).toBe(0);
+      // Shards of more than 50 kB, each read twice.
+      expect(proxy.cuts).toBeGreaterThanOrEqual(2 * shards.length);
+      expect(readFileSync(at('out.jsonl'), 'utf8')).toBe(expected());
+    });
+
+    test('one that is missing is a sentence', async () => {
+      const { code, said } = await run({}, 's3://shards/part-{10..11}.tar');
+      expect([code, said]).toEqual([
+        CANNOT_RUN,
+        expect.stringContaining('s3://shards/part-11.tar cannot be read: The specified key does not exist.'),
+      ]);
+    });
   });
 
   test('no sidecar is written there', async () => {

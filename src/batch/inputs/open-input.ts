@@ -1,16 +1,18 @@
-import { createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { RunError } from '../errors';
 import type { InputItem } from '../item';
 import { cocoItems, formatOfJson, readJson, vqaItems } from './annotations';
+import { expandBraces } from './braces';
 import { isPhotoName, photosBelow } from './folder';
 import type { Input, InputFormat, InputOptions } from './input';
 import { readCsv, readJsonLines, readList } from './rows';
 import { isS3Address, placeBelow } from './s3';
-import { readTar } from './webdataset';
+import { isShardName, readTar } from './webdataset';
 
 /** Of JSON only what is in it tells whose. */
 const FORMAT_OF_EXTENSION: Readonly<Record<string, InputFormat | 'json'>> = {
@@ -31,13 +33,7 @@ export async function openInput(names: readonly string[], options: InputOptions)
   for (const name of names) {
     inputs.push(await openOne(name, options));
   }
-  return {
-    async *items() {
-      for (const input of inputs) {
-        yield* input.items();
-      }
-    },
-  };
+  return oneAfterTheOther(inputs);
 }
 
 async function openOne(name: string, options: InputOptions): Promise<Input> {
@@ -46,7 +42,7 @@ async function openOne(name: string, options: InputOptions): Promise<Input> {
     return openFile(options.spool, options.format ?? 'list', options);
   }
   if (isS3Address(name)) {
-    return withImages(() => options.store.photosBelow(name));
+    return openAddress(name, options);
   }
   const found = await stat(name).catch((error: unknown) => {
     if (isDynamicPattern(name)) {
@@ -55,15 +51,51 @@ async function openOne(name: string, options: InputOptions): Promise<Input> {
     throw error;
   });
   if (found === undefined) {
-    const photos = (await glob(name, { dot: true, absolute: path.isAbsolute(name), followSymbolicLinks: false }))
-      .filter(isPhotoName)
-      .sort();
-    return withImages(() => photos);
+    return openPattern(name, options);
   }
   if (found.isDirectory()) {
     return withImages(() => photosBelow(name));
   }
   return isPhotoName(name) ? withImages(() => [name]) : openFile(name, formatOf(name, options), options);
+}
+
+function openAddress(address: string, { format, store }: InputOptions): Input {
+  if (format !== 'tar' && !isShardName(address)) {
+    return withImages(() => store.photosBelow(address));
+  }
+  const shards = expandBraces(address);
+  return oneAfterTheOther(
+    shards.map((shard) => ({ items: () => readTar(shard, Readable.from(store.stream(shard), { objectMode: false })) })),
+  );
+}
+
+/** @throws RunError when nothing matches: that is a mistake */
+async function openPattern(pattern: string, options: InputOptions): Promise<Input> {
+  const matches = async (each: string): Promise<string[]> =>
+    (await glob(each, { dot: true, absolute: path.isAbsolute(each), followSymbolicLinks: false })).sort();
+  if (isShardName(pattern)) {
+    const names = expandBraces(pattern).map(async (each) => (isDynamicPattern(each) ? matches(each) : [each]));
+    return openInput(requireSome((await Promise.all(names)).flat(), pattern), options);
+  }
+  const photos = requireSome((await matches(pattern)).filter(isPhotoName), pattern);
+  return withImages(() => photos);
+}
+
+function requireSome(names: readonly string[], pattern: string): readonly string[] {
+  if (names.length === 0) {
+    throw new RunError(`Nothing matches ${pattern}.`);
+  }
+  return names;
+}
+
+function oneAfterTheOther(inputs: readonly Input[]): Input {
+  return {
+    async *items() {
+      for (const input of inputs) {
+        yield* input.items();
+      }
+    },
+  };
 }
 
 function formatOf(file: string, { format }: InputOptions): InputFormat | 'json' {
@@ -83,7 +115,7 @@ async function openFile(file: string, format: InputFormat | 'json', options: Inp
     case 'csv':
       return below(() => readCsv(file));
     case 'tar':
-      return { items: () => readTar(file) };
+      return { items: () => readTar(file, createReadStream(file)) };
     case 'json':
     case 'coco':
     case 'vqa':

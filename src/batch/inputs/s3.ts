@@ -92,6 +92,38 @@ export class ObjectStore {
     }
   }
 
+  /**
+   * The bytes of an object. Where its connection is cut, which a run of hours may meet, it goes on behind what has come.
+   * @throws RunError when it cannot be read, or is another object meanwhile
+   */
+  async *stream(address: string): AsyncGenerator<Uint8Array> {
+    const { bucket: Bucket, key: Key } = parse(address);
+    const cannotBeRead = (cause: unknown): RunError =>
+      new RunError(`${address} cannot be read: ${sentenceOf(cause)}.`, { cause });
+    let bytesRead = 0;
+    let version: string | undefined;
+    for (let cuts = 1; ; cuts += 1) {
+      const { sdk, client } = await this.connect();
+      const rest = bytesRead > 0 && { Range: `bytes=${bytesRead}-`, IfMatch: version };
+      const { Body: body, ETag } = await client
+        .send(new sdk.GetObjectCommand({ Bucket, Key, ...rest }))
+        .catch((cause: unknown) => Promise.reject(cannotBeRead(cause)));
+      version ??= ETag;
+      try {
+        for await (const chunk of body as AsyncIterable<Uint8Array>) {
+          bytesRead += chunk.length;
+          cuts = 0;
+          yield chunk;
+        }
+        return;
+      } catch (cause) {
+        if (cuts >= this.options.maxAttempts) {
+          throw cannotBeRead(cause);
+        }
+      }
+    }
+  }
+
   private connect(): ReturnType<typeof connect> {
     return (this.connection ??= connect(this.options));
   }

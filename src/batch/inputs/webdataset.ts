@@ -1,22 +1,31 @@
-import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { extract } from 'tar-stream';
 import { RunError } from '../errors';
 import type { InputItem } from '../item';
 import { isPhotoName } from './folder';
 
+export function isShardName(name: string): boolean {
+  return /\.tar$/i.test(name);
+}
+
 /**
  * The photos of a WebDataset shard. Files with equal names up to the first dot of their last part are one sample: a
- * `.txt` beside a photo is its caption, a `.json` may give `question`, `references` and what else a row has.
+ * `.txt` beside a photo is its caption, a `.json` may give `question`, `references` and what else a row has. Others, such
+ * as films, are passed over.
  */
-export async function* readTar(shard: string): AsyncGenerator<InputItem> {
+export async function* readTar(shard: string, content: Readable): AsyncGenerator<InputItem> {
+  const archive = extract();
+  content.on('error', (error) => {
+    archive.destroy(error);
+  });
   let key = '';
   let files = new Map<string, Buffer>();
   try {
-    for await (const entry of createReadStream(shard).pipe(extract())) {
+    for await (const entry of content.pipe(archive)) {
       const { name, type } = entry.header;
       const [, entryKey = '', extension = ''] = /^((?:.*\/)?[^/.]*)\.(.*)$/s.exec(name) ?? [];
-      if (type !== 'file' || entryKey === '') {
+      if (type !== 'file' || entryKey === '' || !isPartOfSample(extension)) {
         entry.resume();
         continue;
       }
@@ -29,8 +38,14 @@ export async function* readTar(shard: string): AsyncGenerator<InputItem> {
     }
   } catch (cause) {
     throw cause instanceof RunError ? cause : new RunError(`${shard}: ${(cause as Error).message}.`, { cause });
+  } finally {
+    content.destroy();
   }
   yield* toItems(shard, key, files);
+}
+
+function isPartOfSample(extension: string): boolean {
+  return extension === 'txt' || extension === 'json' || isPhotoName(`.${extension}`);
 }
 
 function* toItems(shard: string, key: string, files: ReadonlyMap<string, Buffer>): Generator<InputItem> {

@@ -140,20 +140,39 @@ test("VQA v2 gives its questions on COCO's files, with people's answers where gi
   ]);
 });
 
-test('a WebDataset shard gives its photos with their captions, and its questions', async () => {
+async function writeShard(name: string, files: readonly (readonly [string, string])[]): Promise<void> {
   const tar = pack();
-  tar.entry({ name: './0001.jpg' }, Buffer.from('photo one'));
-  tar.entry({ name: './0001.txt' }, 'a dog\n');
-  tar.entry({ name: './0002.json' }, JSON.stringify({ question: 'why?' }));
-  tar.entry({ name: './0002.png' }, Buffer.from('photo two'));
+  files.forEach(([file, content]) => tar.entry({ name: file }, content));
   tar.entry({ name: './folder', type: 'directory' });
   tar.finalize();
-  writeFileSync(at('shard.tar'), await buffer(tar));
+  write(name, '');
+  writeFileSync(at(name), await buffer(tar));
+}
+
+test('a WebDataset shard gives its photos with their captions, and its questions', async () => {
+  await writeShard('shard.tar', [
+    ['./0001.jpg', 'photo one'],
+    ['./0001.mp4', 'a film'],
+    ['./0001.txt', 'a dog\n'],
+    ['./0002.json', JSON.stringify({ question: 'why?' })],
+    ['./0002.png', 'photo two'],
+  ]);
   const items = await itemsOf(at('shard.tar'));
   expect(items.map(({ bytes, ...item }) => ({ ...item, bytes: Buffer.from(bytes ?? []).toString() }))).toEqual([
     { image: `${at('shard.tar')}/./0001.jpg`, id: './0001', references: ['a dog'], bytes: 'photo one' },
     { image: `${at('shard.tar')}/./0002.png`, id: './0002', question: 'why?', bytes: 'photo two' },
   ]);
+});
+
+test('shards are found by their numbers and by a pattern', async () => {
+  for (const name of ['s-08.tar', 's-09.tar', 's-10.tar', 'other.tar']) {
+    await writeShard(`photos/${name}`, [['a.jpg', name]]);
+  }
+  await expect(imagesOf(at('photos/s-{08..10}.tar'))).resolves.toEqual(
+    ['s-08.tar', 's-09.tar', 's-10.tar'].map((shard) => `${shard}/a.jpg`),
+  );
+  await expect(imagesOf(at('photos/{s-1*,other}.tar'))).resolves.toEqual(['s-10.tar/a.jpg', 'other.tar/a.jpg']);
+  await expect(imagesOf(at('photos/s-{10..11}.tar'))).rejects.toThrow(/ENOENT.*s-11\.tar/);
 });
 
 test.each<[string, string, RegExp]>([
@@ -169,6 +188,8 @@ test.each<[string, string, RegExp]>([
   await expect(itemsOf(write(name, content))).rejects.toThrow(sentence);
 });
 
-test('an input that is not there is an error', async () => {
+test('an input that is not there is an error, and so is a pattern that nothing matches', async () => {
   await expect(itemsOf(at('nothing'))).rejects.toThrow('ENOENT');
+  await expect(itemsOf(at('*.jpg'))).rejects.toThrow(/^Nothing matches .*\*\.jpg\.$/);
+  await expect(itemsOf(at('*.tar'))).rejects.toThrow(/^Nothing matches .*\*\.tar\.$/);
 });
