@@ -1,16 +1,16 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { createInterface } from 'node:readline';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { goldenImage } from '../../golden';
 import { freePorts } from '../../servers/free-ports';
 import { describeWith } from '../../servers/installed';
+import { CERTIFICATE, Proxy } from '../../servers/proxy';
 import { VALKEY, ValkeyServer } from '../../servers/valkey-server';
-import { TINY_BUNDLE } from '../../tiny-bundle';
 import { CANNOT_RUN, readRows, score, SOME_PHOTO_FAILED, startScore } from '../score-process';
 import { temporaryFolder } from '../temporary-folder';
+import { WorkerProcess } from './worker-process';
 
 /** Small here; at full size by `bench/score-kills.sh`. */
 const PHOTOS = Number(process.env['SCORE_PHOTOS'] ?? 60);
@@ -20,44 +20,6 @@ const NAMES = ['exif-1.jpg', 'animated.webp', 'grey.png', 'exif-6.jpg', 'transpa
 jest.setTimeout(120_000 + PHOTOS * 2_000);
 
 const at = temporaryFolder();
-
-/** `distillvlm work` with one inference process. */
-class WorkerProcess {
-  readonly process: ChildProcess;
-  /** Events that it logged. */
-  readonly events: string[] = [];
-  /** Standard error. */
-  said = '';
-
-  constructor(url: string, environment: Record<string, string> = {}) {
-    const script = path.join(__dirname, '../../../dist/batch/main.js');
-    this.process = spawn(process.execPath, [script, 'work', '--queue', url, '--workers', '1', '--lock-seconds', '2'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, MODEL_DIR: TINY_BUNDLE, INTRA_OP_THREADS: '1', ...environment },
-    });
-    this.process.stderr?.on('data', (chunk: Buffer) => (this.said += chunk.toString()));
-    if (this.process.stdout !== null) {
-      createInterface(this.process.stdout).on('line', (line) => {
-        this.events.push((JSON.parse(line) as { event: string }).event);
-      });
-    }
-  }
-
-  async until(event: string): Promise<void> {
-    while (!this.events.includes(event)) {
-      await sleep(5);
-    }
-  }
-
-  async end(signal: NodeJS.Signals): Promise<number | null> {
-    if (this.process.exitCode === null && this.process.signalCode === null) {
-      const gone = once(this.process, 'exit');
-      this.process.kill(signal);
-      await gone;
-    }
-    return this.process.exitCode;
-  }
-}
 
 describeWith(VALKEY)('scoring by workers at a queue', () => {
   let server: ValkeyServer;
@@ -75,8 +37,8 @@ describeWith(VALKEY)('scoring by workers at a queue', () => {
 
   const environment = { QUEUE_PASSWORD: 'open sesame' };
 
-  function startWorker(): WorkerProcess {
-    const worker = new WorkerProcess(server.url, environment);
+  function startWorker(url = server.url, more: Record<string, string> = {}): WorkerProcess {
+    const worker = new WorkerProcess(url, { ...environment, ...more });
     workers.push(worker);
     return worker;
   }
@@ -127,6 +89,65 @@ describeWith(VALKEY)('scoring by workers at a queue', () => {
     }
     expect(readRows(out)).toHaveLength(PHOTOS);
     await expect(third.end('SIGTERM')).resolves.toBe(0);
+  });
+
+  test('a photo on which three workers die is given up; the run goes on without it', async () => {
+    // A store that never answers: a worker has the photo in its hands until it is killed.
+    const store = createServer();
+    const asked = (): Promise<unknown> => once(store, 'request');
+    store.listen(0, '127.0.0.1');
+    await once(store, 'listening');
+    const more = {
+      AWS_ENDPOINT_URL: `http://127.0.0.1:${(store.address() as AddressInfo).port}`,
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: 'k',
+      AWS_SECRET_ACCESS_KEY: 's',
+    };
+    writeFileSync(at('a.jpg'), goldenImage('exif-1.jpg'));
+    const items = ['s3://photos/deadly.jpg', at('a.jpg')];
+    writeFileSync(at('list'), items.join('\n'));
+    const args = [at('list'), '--batch-size', '1', '--out', at('out.jsonl'), '--queue', server.url];
+    const run = score(args, { environment });
+    for (let deaths = 0; deaths < 3; deaths += 1) {
+      const taken = asked();
+      const worker = startWorker(server.url, more);
+      await taken;
+      // The other photo is not to die with it.
+      await untilJournalled(at('out.jsonl'), 1);
+      await worker.end('SIGKILL');
+    }
+    startWorker(server.url, more);
+    const { code } = await run;
+    store.closeAllConnections();
+    store.close();
+    expect(code).toBe(SOME_PHOTO_FAILED);
+    const problem = {
+      code: 'batch_failed',
+      detail: 'The workers have given up its batch: job stalled more than allowable limit',
+    };
+    expect(readRows(at('out.jsonl'))).toEqual([
+      { image: items[0], problem },
+      expect.objectContaining({ image: items[1], caption: expect.any(String) as string }),
+    ]);
+    expect(readRows(at('out.jsonl.errors.jsonl'))).toEqual([{ image: items[0], problem }]);
+  });
+
+  test('goes by TLS where the address says so, to a queue whose certificate is trusted', async () => {
+    const proxy = await Proxy.start(server.port, { tls: true });
+    const url = `rediss://localhost:${proxy.port}`;
+    const trusting = { NODE_EXTRA_CA_CERTS: CERTIFICATE };
+    writeFileSync(at('a.jpg'), goldenImage('exif-1.jpg'));
+    const args = [at('a.jpg'), '--out', at('out.jsonl'), '--queue', url];
+    const { code, said } = await score(args, { environment });
+    expect([code, said]).toEqual([
+      CANNOT_RUN,
+      expect.stringContaining(`error: The queue at ${url} cannot be reached: self-signed certificate`),
+    ]);
+    startWorker(url, trusting);
+    expect((await score(args, { environment: { ...environment, ...trusting } })).code).toBe(0);
+    expect(readRows(at('out.jsonl'))).toHaveLength(1);
+    await Promise.all(workers.map((worker) => worker.end('SIGTERM')));
+    await proxy.stop();
   });
 
   test('a queue that is not there, or refuses, is a sentence for run and worker', async () => {
