@@ -35,7 +35,7 @@ export async function work(options: WorkOptions, settings: Settings): Promise<vo
   const logger = createLogger(settings.logLevel);
   const { manifestSha256, name, version } = await readModelFacts(bundle);
   // Loaded where they are needed: they take their time.
-  const { connectToQueue } = await import('./queue/connection.js');
+  const { connectToQueue, endConnection } = await import('./queue/connection.js');
   const { QueueWorker } = await import('./queue/worker.js');
   const address = { url: options.queue, password: settings.queuePassword };
   const connection = await connectToQueue(address, (reason) => {
@@ -56,7 +56,6 @@ export async function work(options: WorkOptions, settings: Settings): Promise<vo
   logger.info({ event: 'ready', model: `${name}@${version}`, processes });
   await told;
   logger.info({ event: 'closing' });
-  await worker.close();
+  await endConnection(connection, worker.close());
   await service.close(0);
-  connection.disconnect();
 }

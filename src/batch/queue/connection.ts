@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { RunError } from '../errors';
 
@@ -9,8 +10,12 @@ export interface QueueAddress {
 }
 
 /** Between attempts at a queue that has been there before; it is waited for without end. */
-const LONGEST_PAUSE_MS = 2_000;
+const LONGEST_PAUSE_MS = 500;
 const PAUSE_STEP_MS = 100;
+/** For whoever wants to end, a queue that is away for so long is gone. */
+const GONE_MS = 5_000;
+/** Neither they nor the connections that BullMQ has made after them are to be tried again. */
+const ended = new WeakSet<Redis>();
 
 /**
  * Connects, and stays connected.
@@ -21,11 +26,12 @@ export async function connectToQueue(address: QueueAddress, tell: (sentence: str
   const place = placeOf(address);
   let isThere = false;
   let lastReason = '';
-  const redis = new Redis(address.url, {
+  const redis: Redis = new Redis(address.url, {
     lazyConnect: true,
     // A command waits until the queue is back.
     maxRetriesPerRequest: null,
-    retryStrategy: (attempt) => (isThere ? Math.min(attempt * PAUSE_STEP_MS, LONGEST_PAUSE_MS) : null),
+    retryStrategy: (attempt): number | null =>
+      isThere && !ended.has(redis) ? Math.min(attempt * PAUSE_STEP_MS, LONGEST_PAUSE_MS) : null,
     ...(address.password !== '' && { password: address.password }),
   });
   redis.on('error', ({ message }: Error) => {
@@ -46,6 +52,27 @@ export async function connectToQueue(address: QueueAddress, tell: (sentence: str
   }
   isThere = true;
   return redis;
+}
+
+/**
+ * Ends a connection behind what is being closed. That waits for the queue without end; where it is gone, the connection
+ * ends without it.
+ */
+export async function endConnection(redis: Redis, closing: Promise<unknown>): Promise<void> {
+  const closed = closing.catch((error: unknown) => {
+    if (redis.status === 'ready') {
+      throw error;
+    }
+  });
+  await Promise.race([closed, untilGone(redis)]);
+  ended.add(redis);
+  redis.disconnect();
+}
+
+async function untilGone(redis: Redis): Promise<void> {
+  for (let awayMs = 0; awayMs < GONE_MS; awayMs = redis.status === 'ready' ? 0 : awayMs + PAUSE_STEP_MS) {
+    await sleep(PAUSE_STEP_MS, undefined, { ref: false });
+  }
 }
 
 /** Without a password that may stand in it. */

@@ -4,6 +4,7 @@ import type { DecodingOptions } from '../../vision-language/results';
 import { RunError } from '../errors';
 import type { ItemBatch, Outcome } from '../item';
 import type { Scorer } from '../scorers/scorer';
+import { endConnection } from './connection';
 import { type BatchJob, type BatchResult, JOB_OPTIONS, KEY_PREFIX, queueOf } from './jobs';
 
 export interface QueueScorerOptions {
@@ -90,8 +91,7 @@ export class QueueScorer implements Scorer {
     for (const wake of this.waiting.values()) {
       wake();
     }
-    await Promise.all([this.queue.close(), this.events.close()]);
-    this.options.connection.disconnect();
+    await endConnection(this.options.connection, Promise.all([this.queue.close(), this.events.close()]));
   }
 
   /** Takes the result of a job that has ended; undefined for any other. */

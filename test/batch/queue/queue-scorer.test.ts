@@ -145,6 +145,16 @@ describeWith(VALKEY)('a queue', () => {
     expect(told[0]).toMatch(new RegExp(`^The queue at ${url} does not answer, it is waited for: ${why}\\.$`));
   });
 
+  test('that is gone keeps nobody from ending', async () => {
+    const made = await scorer();
+    const outcomes = made.score(BATCH);
+    const looking = await queue();
+    while ((await looking.getJobCountByTypes('waiting')) === 0);
+    await server.stop();
+    await Promise.all([expect(outcomes).rejects.toThrow(), made.close()]);
+    server = await ValkeyServer.start();
+  });
+
   test.each([
     ['collects what was done while nobody waited', false, 1],
     ['does it again where the run begins anew', true, 2],

@@ -91,6 +91,15 @@ describeWith(VALKEY)('scoring by workers at a queue', () => {
     await expect(third.end('SIGTERM')).resolves.toBe(0);
   });
 
+  test('a worker that is told to end while the queue is gone ends', async () => {
+    const worker = startWorker();
+    await worker.until('ready');
+    await server.stop();
+    await worker.until('queue_lost');
+    await expect(worker.end('SIGTERM')).resolves.toBe(0);
+    server = await ValkeyServer.start();
+  });
+
   test('a photo on which three workers die is given up; the run goes on without it', async () => {
     // A store that never answers: a worker has the photo in its hands until it is killed.
     const store = createServer();
