@@ -12,6 +12,7 @@ export interface QueueAddress {
 /** Between attempts at a queue that has been there before; it is waited for without end. */
 const LONGEST_PAUSE_MS = 500;
 const PAUSE_STEP_MS = 100;
+const DISCONNECT_MS = 500;
 /** For whoever wants to end, a queue that is away for so long is gone. */
 const GONE_MS = 5_000;
 /** Neither they nor the connections that BullMQ has made after them are to be tried again. */
@@ -30,6 +31,8 @@ export async function connectToQueue(address: QueueAddress, tell: (sentence: str
     lazyConnect: true,
     // A command waits until the queue is back.
     maxRetriesPerRequest: null,
+    // A socket that has gone already is waited for all the same, and keeps the process from ending.
+    disconnectTimeout: DISCONNECT_MS,
     retryStrategy: (attempt): number | null =>
       isThere && !ended.has(redis) ? Math.min(attempt * PAUSE_STEP_MS, LONGEST_PAUSE_MS) : null,
     ...(address.password !== '' && { password: address.password }),
