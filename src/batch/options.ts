@@ -44,6 +44,12 @@ export interface Shard {
 
 export const WHOLE: Shard = { index: 0, count: 1 };
 
+/**
+ * Fixed, whatever a server's is: a run that goes on must cut its input as it was begun. Fewer than 4 cost more for each
+ * photo, more than 8 only memory: docs/scoring.md, by bench/score-split.mjs.
+ */
+const DEFAULT_BATCH_SIZE = 8;
+
 /** Adds the arguments of a run, which README.md promises. */
 export function withRunOptions(command: Command, settings: Settings): Command {
   return command
@@ -73,7 +79,7 @@ export function withRunOptions(command: Command, settings: Settings): Command {
     .option('--shard <i/n>', 'only the ith of n parts, from 0; "score merge" puts them together', shardOf, WHOLE)
     .option('--restart', 'begins anew, where the output is of an earlier run')
     .option('--retry-failed', 'tries broken items again')
-    .option('--batch-size <number>', 'items that share a run of the graphs', wholeNumber, settings.maxBatch)
+    .option('--batch-size <number>', 'items that share a run of the graphs', wholeNumber, DEFAULT_BATCH_SIZE)
     .option('--workers <number>', 'processes that each hold the bundle', wholeNumber, defaultWorkers(settings))
     .option('--url <address>', 'lets a running server do the work; its key is read from API_KEY')
     .addOption(
@@ -88,7 +94,10 @@ export function withRunOptions(command: Command, settings: Settings): Command {
     .option('--json', 'a summary on standard output');
 }
 
-/** A process for each core, not yet measured against fewer; where memory is short, INFERENCE_PROCESSES says so. */
+/**
+ * A process for each core: on two cores twice as many photos a second as by one process with two threads
+ * (bench/score-split.mjs). Where memory is short, `--workers` or INFERENCE_PROCESSES says so.
+ */
 export function defaultWorkers({ inferenceProcesses }: Settings): number {
   return inferenceProcesses > 1 ? inferenceProcesses : Math.min(usableCores(), 8);
 }
