@@ -5,7 +5,8 @@ import { modelId } from '../vision-language/facts';
 import { Predictor } from '../vision-language/predictor';
 import type { AnswerResult, CaptionResult } from '../vision-language/results';
 import { Ended, type StageReport } from '../vision-language/stage';
-import type { Batch, LoadOrder, MessageToChild, MessageToParent, Outcome } from './messages';
+import type { AnnouncedBatch, Batch, LoadOrder, MessageToChild, MessageToParent, Outcome } from './messages';
+import { receivePhoto } from './photo-pipe';
 import { WARM_UP } from './warm-up';
 
 // Entry of an inference process: loads the bundles that it is told, then turns batches into outcomes, one at a time.
@@ -16,7 +17,7 @@ let predictors: ReadonlyMap<string, Predictor> = new Map();
 let cancellations: readonly AbortController[] = [];
 
 process.on('message', (message: MessageToChild) => {
-  receive(message).catch((error: unknown) => {
+  obey(message).catch((error: unknown) => {
     send({ type: 'failed', reason: messageOf(error) });
   });
 });
@@ -26,13 +27,13 @@ process.on('SIGTERM', ignore);
 process.on('SIGINT', ignore);
 process.on('SIGHUP', ignore);
 
-async function receive(message: MessageToChild): Promise<void> {
+async function obey(message: MessageToChild): Promise<void> {
   switch (message.type) {
     case 'load':
       send({ type: 'ready', device: await load(message), msPerUnit: await warmUp() });
       break;
     case 'run':
-      send({ type: 'outcomes', outcomes: await run(message.batch), residentBytes: process.memoryUsage.rss() });
+      send({ type: 'outcomes', outcomes: await run(receive(message.batch)), residentBytes: process.memoryUsage.rss() });
       break;
     case 'cancel':
       cancellations[message.photo]?.abort();
@@ -56,6 +57,13 @@ async function load({ bundles, predictor, threads, device: wish, slot }: LoadOrd
 
 function idOf(bundle: Bundle | undefined): string {
   return bundle === undefined ? '' : modelId(bundle.manifest);
+}
+
+function receive({ photos, ...batch }: AnnouncedBatch): Batch {
+  return {
+    ...batch,
+    photos: photos.map(({ imageBytes, questions }) => ({ image: receivePhoto(imageBytes), questions })),
+  };
 }
 
 /** @returns what the last batch took, which is of one unit; with several bundles, the slowest of them */

@@ -6,8 +6,8 @@ import type { AnswerResult, CaptionResult, DecodingOptions } from '../vision-lan
 import type { StageReport } from '../vision-language/stage';
 import type { PhotoJob } from './service';
 
-// What parent and child tell each other until the parent closes the channel, which ends the child. The channel is made
-// with `serialization: 'advanced'`, so compressed photos pass as bytes; tensors never do.
+// What parent and child tell each other until the parent closes the channel, which ends the child. Compressed photos go
+// by a pipe of their own; tensors never pass.
 
 /** Photos that share every run of a graph. */
 export interface Batch {
@@ -20,6 +20,11 @@ export interface Batch {
     /** Empty for captions. */
     readonly questions: readonly string[];
   }[];
+}
+
+/** A batch whose photos come by the pipe, one behind the other in their order. */
+export interface AnnouncedBatch extends Omit<Batch, 'photos'> {
+  readonly photos: readonly { readonly imageBytes: number; readonly questions: readonly string[] }[];
 }
 
 /** How a photo of a batch ended; nobody waits for a cancelled one. */
@@ -44,7 +49,7 @@ export interface LoadOrder {
 export type MessageToChild =
   | ({ readonly type: 'load' } & LoadOrder)
   /** Not before the child is ready, and one at a time. */
-  | { readonly type: 'run'; readonly batch: Batch }
+  | { readonly type: 'run'; readonly batch: AnnouncedBatch }
   /** Drops one photo of the batch that is running. */
   | { readonly type: 'cancel'; readonly photo: number };
 

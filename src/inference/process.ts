@@ -1,8 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import type { Writable } from 'node:stream';
 import { inferenceEnvironment } from '../config';
 import { BundleError } from '../onnx/manifest';
 import type { StageReport } from '../vision-language/stage';
-import type { Batch, LoadOrder, MessageToChild, MessageToParent, Outcome, Readiness } from './messages';
+import type { AnnouncedBatch, Batch, LoadOrder, MessageToChild, MessageToParent, Outcome, Readiness } from './messages';
+import { PHOTO_PIPE, sendPhotos } from './photo-pipe';
 
 export interface ProcessOptions extends LoadOrder {
   /** Path of the compiled `child.js`. */
@@ -36,7 +38,10 @@ export class InferenceProcess {
   constructor(private readonly options: ProcessOptions) {
     // Flags of the parent's own Node (a debugger's port, a test runner's loader) are not for the child.
     const env = inferenceEnvironment();
-    this.child = fork(options.entry, [], { env, serialization: 'advanced', execArgv: [], silent: true });
+    const stdio = ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'] as const;
+    this.child = fork(options.entry, [], { env, serialization: 'advanced', execArgv: [], stdio: [...stdio] });
+    // A process that dies leaves its pipe broken; of that its exit tells.
+    this.photos.on('error', () => undefined);
     for (const words of [this.child.stdout, this.child.stderr]) {
       words?.on('data', passOn);
     }
@@ -56,6 +61,10 @@ export class InferenceProcess {
         leave(`cannot be used: ${error.message}`);
       });
     });
+  }
+
+  private get photos(): Writable {
+    return this.child.stdio[PHOTO_PIPE] as Writable;
   }
 
   get pid(): number | undefined {
@@ -89,7 +98,7 @@ export class InferenceProcess {
    */
   async run(batch: Batch): Promise<readonly Outcome[]> {
     this.currentStatus = 'busy';
-    const reply = await this.askWatched({ type: 'run', batch });
+    const reply = await this.askWatched(batch);
     this.currentStatus = 'free';
     if (reply.type !== 'outcomes') {
       throw new Error(reasonOf(reply));
@@ -125,13 +134,15 @@ export class InferenceProcess {
   }
 
   /** A graph that runs cannot be interrupted, so a process in which one hangs can only be killed. */
-  private async askWatched(message: MessageToChild): Promise<MessageToParent> {
+  private async askWatched(batch: Batch): Promise<MessageToParent> {
     this.watchdog = setTimeout(() => {
       this.hasHung = true;
       this.kill();
     }, this.options.stageTimeoutMs);
     try {
-      return await this.ask(message);
+      const reply = this.ask({ type: 'run', batch: announce(batch) });
+      sendPhotos(this.photos, batch.photos);
+      return await reply;
     } finally {
       clearTimeout(this.watchdog);
     }
@@ -161,6 +172,10 @@ function passOn(words: Buffer): void {
   if (process.stderr.writableLength < MOST_WORDS_BYTES) {
     process.stderr.write(words);
   }
+}
+
+function announce({ photos, ...batch }: Batch): AnnouncedBatch {
+  return { ...batch, photos: photos.map(({ image, questions }) => ({ imageBytes: image.length, questions })) };
 }
 
 function reasonOf(reply: MessageToParent): string {
