@@ -61,7 +61,7 @@ async function measure(split) {
   split.rates.push((answered.length * 1e3) / (performance.now() - startMs));
   const after = server.usage();
   split.cpuSeconds.push((after.cpuSeconds - before.cpuSeconds) / answered.length);
-  split.megabytes = Math.max(split.megabytes, after.residentBytes / 1e6);
+  split.megabytes = Math.max(split.megabytes, (after.serverBytes + after.inferenceBytes) / 1e6);
   await server.stop();
 }
 

@@ -1,9 +1,9 @@
 import path from 'node:path';
-import { usableCores } from './cores';
+import { gpuCount, processesOn, usableCores } from './cores';
 import { boolean, integer, list, matching, oneOf, secret, type Setting, SettingsError, text } from './setting-kinds';
 import { fromEnvironment, fromFile, fromFlags, type Source } from './setting-sources';
 
-export { SettingsError, usableCores };
+export { gpuCount, SettingsError, usableCores };
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
@@ -22,8 +22,8 @@ export const SETTINGS = {
   moreModelDirs: list('MORE_MODEL_DIRS'),
   /** What runs the graphs; `auto` is the first GPU for each process where CUDA is there, and otherwise the CPU. */
   device: matching('DEVICE', 'auto', /^(auto|cpu|cuda(:\d{1,2})?|webgpu)$/, 'auto, cpu, cuda, cuda:<number> or webgpu'),
-  /** One holds the bundle in memory once and gives a single photo every core; more trade memory for throughput. */
-  inferenceProcesses: integer('INFERENCE_PROCESSES', 1, 1, 64),
+  /** 0 is one for each core, as far as the memory holds them, and for each GPU; one answers less and needs less memory. */
+  inferenceProcesses: integer('INFERENCE_PROCESSES', 0, 0, 64),
   /** Threads of one graph run; 0 shares the cores among the processes. */
   intraOpThreads: integer('INTRA_OP_THREADS', 0, 0, 256),
   /** Pairs of photo and question, or photos to caption, that share a run of the graphs; more need more memory at once. */
@@ -103,11 +103,13 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env, flags
   if (settings.metrics === 'admin' && settings.adminPort === 0) {
     throw new SettingsError('METRICS is "admin", for which ADMIN_PORT must be set.');
   }
+  const inferenceProcesses = settings.inferenceProcesses || processesOn(settings.device);
   return Object.freeze({
     ...settings,
+    inferenceProcesses,
     modelDir: fromRoot(settings.modelDir),
     moreModelDirs: settings.moreModelDirs.map(fromRoot),
-    intraOpThreads: settings.intraOpThreads || sharedCores(settings.inferenceProcesses),
+    intraOpThreads: settings.intraOpThreads || sharedCores(inferenceProcesses),
   });
 }
 

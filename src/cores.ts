@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism, totalmem } from 'node:os';
 
 /** A control group's quota of CPU time, such as a container's: microseconds of each period, or "max". */
 const CPU_MAX = '/sys/fs/cgroup/cpu.max';
@@ -20,4 +20,36 @@ export function readQuota(file: string): number | undefined {
   }
   const [quota, period] = text.trim().split(' ').map(Number);
   return quota !== undefined && period !== undefined && quota > 0 && period > 0 ? quota / period : undefined;
+}
+
+/** What a process holds under load with photos of up to 12 MB, its cache of 128 MB included: bench/cores.mjs. */
+const PROCESS_BYTES = 700e6;
+/** Of the memory, which the server's queue and whatever else runs need too. */
+const SHARE_OF_MEMORY = 0.5;
+/** More have not been measured. */
+const MOST_PROCESSES = 8;
+
+/** Bytes that this process and its children may have; a container's limit counts. */
+export function usableMemory(limit = process.constrainedMemory(), total = totalmem()): number {
+  return limit > 0 ? Math.min(limit, total) : total;
+}
+
+/**
+ * How many inference processes share the cores where nobody says so: one for each core, as far as the memory holds them.
+ * Two of one thread answer a third more than one of two threads, and a single client waits 7% longer (docs/operations.md).
+ */
+export function processesFor(cores = usableCores(), memoryBytes = usableMemory()): number {
+  const fitting = Math.floor((memoryBytes * SHARE_OF_MEMORY) / PROCESS_BYTES);
+  return Math.max(1, Math.min(cores, fitting, MOST_PROCESSES));
+}
+
+/** NVIDIA GPUs that the driver shows. */
+export function gpuCount(folder = '/proc/driver/nvidia/gpus'): number {
+  return existsSync(folder) ? readdirSync(folder).length : 0;
+}
+
+/** The same for any device: a GPU is the work of one process. */
+export function processesOn(device: string, gpus = gpuCount(), onCpu = processesFor()): number {
+  const isAnyGpu = device === 'cuda' || (device === 'auto' && gpus > 0);
+  return isAnyGpu ? Math.max(1, gpus) : device === 'cpu' || device === 'auto' ? onCpu : 1;
 }

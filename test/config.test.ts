@@ -1,10 +1,13 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { inferenceEnvironment, readSettings, SETTINGS, showSettings, usableCores } from '../src/config';
+import { inferenceEnvironment, readSettings, SETTINGS, sharedCores, showSettings, usableCores } from '../src/config';
+import { processesFor } from '../src/cores';
 
 test('nothing set: the defaults, and the cores shared among the processes', () => {
-  expect(readSettings({})).toMatchObject({ host: '0.0.0.0', port: 3000, intraOpThreads: usableCores() });
+  const inferenceProcesses = processesFor();
+  const split = { inferenceProcesses, intraOpThreads: sharedCores(inferenceProcesses) };
+  expect(readSettings({ DEVICE: 'cpu' })).toMatchObject({ host: '0.0.0.0', port: 3000, ...split });
   expect(readSettings({ INFERENCE_PROCESSES: '64' }).intraOpThreads).toBe(Math.max(1, Math.floor(usableCores() / 64)));
 });
 
@@ -30,7 +33,7 @@ test.each([
   [{ PORT: '65536' }, 'PORT is "65536", and must be a whole number from 0 to 65535.'],
   [{ PORT: '-1' }, 'PORT is "-1"'],
   [{ PORT: '1e3' }, 'PORT is "1e3"'],
-  [{ INFERENCE_PROCESSES: '0' }, 'from 1 to 64'],
+  [{ INFERENCE_PROCESSES: '65' }, 'from 0 to 64'],
   [{ VALIDATE_RESPONSES: 'constructor' }, 'must be true or false'],
   [{ LOG_LEVEL: 'loud' }, 'must be one of debug, info, warn, error, silent'],
 ])('%o is refused', (environment, sentence) => {

@@ -2,25 +2,30 @@
 import http from 'node:http';
 import { unique } from './photos.mjs';
 
-const agent = new http.Agent({ keepAlive: true, maxSockets: Infinity });
-
-/** @returns what became of each request: { status, ms, retryAfter } */
+/**
+ * Asks about all photos equally often: a few of them cost as much as all others.
+ * @returns what became of each request: { photo, status, ms, retryAfter }
+ */
 export async function closedLoop(url, photos, clients, seconds) {
   const results = [];
+  const agent = keepAliveAgent();
   const endMs = performance.now() + seconds * 1e3;
   let asked = 0;
   const client = async () => {
-    while (performance.now() < endMs) {
-      results.push(await ask(url, photos[asked++ % photos.length]));
+    while (performance.now() < endMs || asked % photos.length > 0) {
+      const photo = asked++ % photos.length;
+      results.push({ photo, ...(await ask(url, photos[photo], agent)) });
     }
   };
   await Promise.all(Array.from({ length: clients }, client));
+  agent.destroy();
   return results;
 }
 
 /** Requests leave at even intervals, whatever becomes of those before. */
 export async function openLoop(url, photos, perSecond, seconds) {
   const results = [];
+  const agent = keepAliveAgent();
   const startMs = performance.now();
   const total = Math.round(perSecond * seconds);
   for (let asked = 0; asked < total; asked += 1) {
@@ -28,12 +33,20 @@ export async function openLoop(url, photos, perSecond, seconds) {
     if (waitMs > 0) {
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
-    results.push(ask(url, photos[asked % photos.length]));
+    const photo = asked % photos.length;
+    results.push(ask(url, photos[photo], agent).then((result) => ({ photo, ...result })));
   }
-  return Promise.all(results);
+  const ended = await Promise.all(results);
+  agent.destroy();
+  return ended;
 }
 
-export function ask(url, photo) {
+/** One for each load: connections that were idle in between may be closed by the server just when they are used. */
+function keepAliveAgent() {
+  return new http.Agent({ keepAlive: true, maxSockets: Infinity });
+}
+
+function ask(url, photo, agent) {
   const startMs = performance.now();
   return new Promise((resolve) => {
     const end = (status, retryAfter) => resolve({ status, retryAfter, ms: performance.now() - startMs });

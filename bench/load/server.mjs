@@ -6,7 +6,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 
 const MAIN = path.join(import.meta.dirname, '..', '..', 'dist', 'main.js');
-const TICKS_PER_SECOND = 100; // Linux's USER_HZ
+export const TICKS_PER_SECOND = 100; // Linux's USER_HZ
 const PAGE_BYTES = 4096;
 
 export async function startServer(settings) {
@@ -38,18 +38,22 @@ async function stop(server) {
   return code;
 }
 
-/** CPU seconds and resident bytes of the server and its inference processes so far. */
+/** CPU seconds of the server and its inference processes so far, and the memory that they have. */
 function usage(pid) {
   let cpuSeconds = 0;
-  let residentBytes = 0;
+  let serverBytes = 0;
+  let inferenceBytes = 0;
   for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
     const fields = statOf(name);
-    if (fields !== undefined && (Number(name) === pid || Number(fields[1]) === pid)) {
+    const isServer = Number(name) === pid;
+    if (fields !== undefined && (isServer || Number(fields[1]) === pid)) {
       cpuSeconds += (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-      residentBytes += Number(fields[21]) * PAGE_BYTES;
+      const residentBytes = Number(fields[21]) * PAGE_BYTES;
+      serverBytes += isServer ? residentBytes : 0;
+      inferenceBytes += isServer ? 0 : residentBytes;
     }
   }
-  return { cpuSeconds, residentBytes };
+  return { cpuSeconds, serverBytes, inferenceBytes };
 }
 
 /** @returns the fields behind the command's name: state, parent, ...; nothing of a process that has ended */

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { promisify } from 'node:util';
-import { usableCores } from '../config';
+import { type Settings, usableCores } from '../config';
 import { CUDA_LIBRARY, hasCudaLibrary, listProviders } from '../onnx/device';
 
 /** A line of the doctor's report. */
@@ -23,13 +23,18 @@ export async function examineHost(): Promise<Finding[]> {
     { name: 'platform', value: `${process.platform} ${process.arch}` },
     { name: 'glibc', value: header.glibcVersionRuntime ?? 'none (2.28 or newer is needed on Linux)' },
     { name: 'Node', value: process.version },
-    { name: 'cores', value: `${usableCores()} usable of ${availableParallelism()}` },
     { name: 'memory', value: `${gigabytes(totalmem())}, limit ${limit === 'max' ? 'none' : gigabytes(Number(limit))}` },
     { name: 'providers', value: listProviders().join(', ') },
     { name: 'CUDA library', value: hasCudaLibrary() ? CUDA_LIBRARY : 'not installed' },
     ...(hasCudaLibrary() ? [{ name: 'CUDA linkage', value: await missingLibraries(CUDA_LIBRARY) }] : []),
     { name: 'NVIDIA GPUs', value: await nvidiaGpus() },
   ];
+}
+
+/** How the cores are shared as the server is set. */
+export function cores({ inferenceProcesses, intraOpThreads }: Settings): Finding {
+  const split = `${inferenceProcesses} inference processes of ${intraOpThreads} threads`;
+  return { name: 'cores', value: `${usableCores()} usable of ${availableParallelism()}, for ${split}` };
 }
 
 /** What the dynamic linker does not find: of CUDA, cuDNN, or the driver. */

@@ -4,7 +4,7 @@ import { messageOf } from '../errors';
 import { BLANK_PHOTO } from '../inference/warm-up';
 import { createLogger } from '../logger';
 import { hasCudaLibrary } from '../onnx/device';
-import { examineHost, type Finding } from './host';
+import { cores, examineHost, type Finding } from './host';
 import { devicesToTry, examineBundle, tryDevice } from './trial';
 
 /** usage: npm run doctor [-- <photo>] */
@@ -21,6 +21,7 @@ async function main(): Promise<void> {
   for (const finding of await examineHost()) {
     report(finding);
   }
+  report(cores(settings));
   for (const folder of [settings.modelDir, ...settings.moreModelDirs]) {
     report(await examineBundle(folder));
   }

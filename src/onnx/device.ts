@@ -1,6 +1,7 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import * as ort from 'onnxruntime-node';
+import { gpuCount } from '../config';
 import { messageOf } from '../errors';
 import { BundleError } from './manifest';
 import type { ExecutionProvider } from './session';
@@ -39,17 +40,12 @@ export function listProviders(): string[] {
   return ort.listSupportedBackends().map(({ name, bundled }) => (bundled ? name : `${name} (not bundled)`));
 }
 
-/** NVIDIA GPUs that the driver shows, at least 1. */
-export function gpuCount(folder = '/proc/driver/nvidia/gpus'): number {
-  return existsSync(folder) ? Math.max(1, readdirSync(folder).length) : 1;
-}
-
 /**
  * The device that a process takes: with several GPUs and no number asked for, each process has the next.
  * @param slot counts the processes from 0
  */
 export function deviceOf(wish: DeviceWish, slot: number, gpus = gpuCount()): string {
-  return wish === 'cuda' || wish === 'auto' ? `cuda:${slot % gpus}` : wish;
+  return wish === 'cuda' || wish === 'auto' ? `cuda:${slot % Math.max(1, gpus)}` : wish;
 }
 
 export function providersOf(device: string): ExecutionProvider[] {

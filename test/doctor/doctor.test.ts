@@ -19,7 +19,7 @@ test('a host that can serve: what it has, the bundle, and a caption on the CPU',
   expect(code).toBe(0);
   expect(report).toContain(`platform: ${process.platform} ${process.arch}`);
   expect(report).toMatch(/Node: v\d+/);
-  expect(report).toMatch(/cores: \d+ usable of \d+/);
+  expect(report).toMatch(/cores: \d+ usable of \d+, for \d+ inference processes of \d+ threads/);
   expect(report).toMatch(/providers: cpu/);
   expect(report).toMatch(/bundle .*bundle-tiny: tiny@1\.0\.0, \d+ files/);
   expect(report).toMatch(/caption on cpu: ".*", log-probability -\d+\.\d{3}, \d+ ms/);

@@ -14,7 +14,10 @@ interface LogLine {
   readonly [field: string]: unknown;
 }
 
-/** The real server with its inference processes on a small random bundle, in a process group of its own. */
+/** What every server here runs with, if it is not told otherwise: one process, however many cores there are. */
+const SETTINGS = { HOST: '127.0.0.1', PORT: '0', MODEL_DIR: TINY_BUNDLE, INFERENCE_PROCESSES: '1' };
+
+/** The real server with an inference process on a small random bundle, in a process group of its own. */
 export class ServerProcess {
   private readonly child: ChildProcess;
   private readonly log: LogLine[] = [];
@@ -31,7 +34,7 @@ export class ServerProcess {
     this.child = spawn(file, args, {
       cwd: PROJECT_ROOT,
       detached: true,
-      env: { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: '0', MODEL_DIR: TINY_BUNDLE, ...environment },
+      env: { PATH: process.env['PATH'], ...SETTINGS, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.exit = this.end('close');
