@@ -16,6 +16,12 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
     buckets: STAGE_BUCKETS,
     registers,
   });
+  const tokens = new Counter({
+    name: 'distillvlm_tokens_total',
+    help: 'Word pieces of the questions that were read and of the captions that were written',
+    labelNames: ['kind'] as const,
+    registers,
+  });
   const batchUnits = new Histogram({
     name: 'distillvlm_batch_units',
     help: 'Pairs of photo and question in a batch; a caption counts as one',
@@ -74,8 +80,11 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
       stages.observe({ stage: 'wait' }, waitMs / 1000);
     }
   });
-  events.on('stage', ({ stage, ms }) => {
+  events.on('stage', ({ stage, ms, tokens: count }) => {
     stages.observe({ stage }, ms / 1000);
+    if (count !== undefined) {
+      tokens.inc({ kind: stage === 'caption' ? 'caption' : 'question' }, count);
+    }
   });
   events.on('jobRetried', () => {
     retries.inc();

@@ -6,7 +6,7 @@ import { Tokenizer } from '../text/tokenizer';
 import { rankAnswers } from './answers';
 import { readCaptions } from './captions';
 import { EncodingCache } from './encoding-cache';
-import { VisionLanguageModel } from './model';
+import { type GeneratedCaptions, VisionLanguageModel } from './model';
 import { type EncodedPhoto, PhotoEncoder, type PhotoRequest } from './photo-encoder';
 import { objectWeights, readRegions } from './regions';
 import type { AnswerResult, CaptionResult, DecodingOptions, PhotoFacts } from './results';
@@ -20,6 +20,9 @@ export interface PredictorOptions {
   /** Of regions and prefixes that are kept for further questions about the same photo; 0 keeps none. */
   readonly cacheBytes: number;
 }
+
+/** As the schema of the manifest has it. */
+const PADDING = 0n;
 
 export type CaptionRequest = PhotoRequest;
 
@@ -78,6 +81,7 @@ export class Predictor {
         ...this.facts(photo, options),
         captions: readCaptions(generated, this.tokenizer, sep, options.explain ? photo.objects : undefined),
       }),
+      (_photos, generated) => sum(generated.map((each) => (each instanceof Ended ? 0 : tokensIn(each)))),
     );
   }
 
@@ -100,6 +104,7 @@ export class Predictor {
           ...(options.explain && { weights: objectWeights(attention.data, photo.objects) }),
         })),
       }),
+      (photos) => sum(photos.flatMap(({ questionIds }) => questionIds.map((ids) => ids.length))),
     );
   }
 
@@ -121,6 +126,15 @@ export class Predictor {
       ...(cached !== undefined && { cached }),
     };
   }
+}
+
+/** Words and ends of all captions of a photo. */
+function tokensIn({ tokens }: GeneratedCaptions): number {
+  return tokens.data.filter((id) => id !== PADDING).length;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 /** @param answers one for each question */

@@ -8,6 +8,8 @@ export interface StageReport {
   readonly stage: StageName;
   readonly photos: number;
   readonly ms: number;
+  /** Word pieces of the questions that were read or of the captions that were written; none in the stages of photos. */
+  readonly tokens?: number;
 }
 
 /** Whether anybody still waits for a photo. */
@@ -59,11 +61,14 @@ export class Stages {
     batch: readonly (Photo | Ended)[],
     run: (photos: readonly Photo[]) => Promise<readonly (Result | Ended)[]>,
     join: (photo: Photo, result: Result) => Next,
+    countTokens?: (photos: readonly Photo[], results: readonly (Result | Ended)[]) => number,
   ): Promise<(Next | Ended)[]> {
     const timed = async (photos: readonly Photo[]): Promise<readonly (Result | Ended)[]> => {
       const startMs = performance.now();
       const results = await run(photos);
-      this.onStage({ stage, photos: photos.length, ms: performance.now() - startMs });
+      const ms = performance.now() - startMs;
+      const tokens = countTokens?.(photos, results);
+      this.onStage({ stage, photos: photos.length, ms, ...(tokens !== undefined && { tokens }) });
       return results;
     };
     return runStage(batch, timed, join);

@@ -82,6 +82,8 @@ test('metrics show what inference tells: stages, batches, retries, what was drop
   events.emit('processMemory', { slot: 1, residentBytes: 5e8 });
   events.emit('batchStarted', { units: 5, waitsMs: [20, 40] });
   events.emit('stage', { stage: 'detect', photos: 2, ms: 250 });
+  events.emit('stage', { stage: 'caption', photos: 2, ms: 100, tokens: 21 });
+  events.emit('stage', { stage: 'answer', photos: 1, ms: 100, tokens: 8 });
   events.emit('jobRetried');
   events.emit('jobShared');
   events.emit('photoAnswered', { cached: true });
@@ -94,6 +96,8 @@ test('metrics show what inference tells: stages, batches, retries, what was drop
   expect(body).toContain('distillvlm_batch_units_sum 5');
   expect(body).toContain('distillvlm_stage_duration_seconds_count{stage="wait"} 2');
   expect(body).toContain('distillvlm_stage_duration_seconds_sum{stage="detect"} 0.25');
+  expect(body).toContain('distillvlm_tokens_total{kind="caption"} 21');
+  expect(body).toContain('distillvlm_tokens_total{kind="question"} 8');
   expect(body).toContain('distillvlm_photos_retried_total 1');
   expect(body).toContain('distillvlm_photos_shared_total 1');
   expect(body).toContain('distillvlm_cache_lookups_total{result="hit"} 1');

@@ -2,7 +2,7 @@ import sharp from 'sharp';
 import { Bundle } from '../../src/onnx/bundle';
 import { Predictor } from '../../src/vision-language/predictor';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../../src/vision-language/results';
-import { Ended } from '../../src/vision-language/stage';
+import { Ended, type StageReport } from '../../src/vision-language/stage';
 import { goldenImage, readGolden } from '../golden';
 import { TINY_BUNDLE } from '../tiny-bundle';
 
@@ -50,12 +50,17 @@ const OPTIONS: DecodingOptions = {
 const DECIMALS = 4;
 
 let predictor: Predictor;
+let reports: StageReport[] = [];
 beforeAll(async () => {
-  predictor = await Predictor.load(await Bundle.open(TINY_BUNDLE), {
+  const options = {
     session: { threads: 1, executionProviders: ['cpu'] },
     maxPixelsInDecoding: 50e6,
     cacheBytes: 0,
-  });
+  };
+  predictor = await Predictor.load(await Bundle.open(TINY_BUNDLE), options, (report) => reports.push(report));
+});
+beforeEach(() => {
+  reports = [];
 });
 
 const waiting = new AbortController().signal;
@@ -107,6 +112,18 @@ describe.each(GOLDEN)('what Python says of the pixels of $image', (golden) => {
         expect(results[n]?.answers[rank]?.score).toBeCloseTo(score, DECIMALS);
       }
     }
+  });
+
+  test('the stages of words tell their tokens', async () => {
+    const photo = await sameFile(golden);
+    const beams = golden.captions.find(({ num_beams }) => num_beams === 3)?.captions ?? [];
+    await caption(photo, { numBeams: 3, numCaptions: 3 });
+    const written = beams.reduce((sum, { attention }) => sum + attention.length, 0);
+    expect(reports.at(-1)).toMatchObject({ stage: 'caption', tokens: written });
+    await answer(photo, ['What colour is the dog?', 'is this a cat']);
+    // As in test/golden/tokens.json.
+    expect(reports.at(-1)).toMatchObject({ stage: 'answer', tokens: 8 + 6 });
+    expect(reports.filter(({ tokens }) => tokens !== undefined)).toHaveLength(2);
   });
 
   test('regions: valid ones with a label, in pixels', async () => {
