@@ -115,6 +115,7 @@ function startInference(models: ServedModels, settings: Settings, logger: Logger
   return createInferenceService({
     bundle: models,
     device: settings.device,
+    precision: settings.precision,
     processes: settings.inferenceProcesses,
     threads: settings.intraOpThreads,
     maxBatch: settings.maxBatch,

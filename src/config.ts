@@ -22,6 +22,8 @@ export const SETTINGS = {
   moreModelDirs: list('MORE_MODEL_DIRS'),
   /** What runs the graphs; `auto` is the first GPU for each process where CUDA is there, and otherwise the CPU. */
   device: matching('DEVICE', 'auto', /^(auto|cpu|cuda(:\d{1,2})?|webgpu)$/, 'auto, cpu, cuda, cuda:<number> or webgpu'),
+  /** fp16 is of variants that a bundle may have; `auto` takes them on CUDA. */
+  precision: oneOf('PRECISION', 'auto', ['auto', 'fp32', 'fp16']),
   /** 0 is one for each core, as far as the memory holds them, and for each GPU; one answers less and needs less memory. */
   inferenceProcesses: integer('INFERENCE_PROCESSES', 0, 0, 64),
   /** Threads of one graph run; 0 shares the cores among the processes. */

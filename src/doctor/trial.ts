@@ -3,7 +3,7 @@ import { messageOf } from '../errors';
 import { createInferenceService } from '../inference/create-service';
 import type { Logger } from '../logger';
 import { Bundle } from '../onnx/bundle';
-import { modelId, readModelFacts } from '../vision-language/facts';
+import { modelId, precisionOn, readModelFacts } from '../vision-language/facts';
 import type { Finding } from './host';
 
 /** Verifies a bundle: its manifest, and every file's size and checksum. */
@@ -33,6 +33,7 @@ export async function tryDevice(
   const service = createInferenceService({
     bundle: settings.modelDir,
     device,
+    precision: settings.precision,
     processes: 1,
     threads: settings.intraOpThreads,
     maxBatch: 1,
@@ -43,14 +44,16 @@ export async function tryDevice(
   });
   try {
     await service.ready();
-    const { defaults: options } = await readModelFacts(settings.modelDir);
+    const { defaults: options, precisions } = await readModelFacts(settings.modelDir);
     const job = { task: 'caption', image, options, priority: 'interactive' } as const;
     await service.run(job);
     const startMs = performance.now();
     const { captions } = await service.run(job);
     const [best] = captions;
     const tookMs = Math.round(performance.now() - startMs);
-    return { name, value: `"${best?.caption}", log-probability ${best?.logProbability.toFixed(3)}, ${tookMs} ms` };
+    const precision = precisionOn(device, settings.precision, precisions);
+    const logProbability = best?.logProbability.toFixed(3);
+    return { name, value: `"${best?.caption}", log-probability ${logProbability}, ${tookMs} ms in ${precision}` };
   } catch (error) {
     return { name, value: messageOf(error), isFault: device === settings.device || device === 'cpu' };
   } finally {

@@ -4,6 +4,7 @@ import helmet from 'helmet';
 import swaggerUi from 'swagger-ui-express';
 import type { Devices } from '../inference/devices';
 import type { Logger } from '../logger';
+import type { PrecisionWish } from '../vision-language/facts';
 import { type ApiKeys, requireKey } from './api-keys';
 import { kserveLive, kserveModelReady, kserveReady, live, ready } from './health';
 import { CAPTION, type InferenceContext, inferenceRoute, VQA } from './inference-route';
@@ -18,6 +19,7 @@ import type { Tracing } from './tracing';
 
 export type AppOptions = InferenceContext & {
   readonly devices: Devices;
+  readonly precision: PrecisionWish;
   /** Whose keys are accepted; without it everybody may ask. */
   readonly keys: ApiKeys | undefined;
   readonly metrics: Metrics;
@@ -68,7 +70,7 @@ export function createApp(options: AppOptions): Express {
       .all(methodNotAllowed('GET'));
   };
   get('/models', ...keyed, (_request, response) => {
-    response.json({ models: models().map((model) => describeModel(model, options.devices)) });
+    response.json({ models: models().map((model) => describeModel(model, options.devices, options.precision)) });
   });
   get('/health/live', live);
   get('/health/ready', ready(service, closing));

@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors';
 import type { Devices } from '../inference/devices';
-import { modelId, type ModelFacts, type ServedModels } from '../vision-language/facts';
+import { modelId, type ModelFacts, precisionOn, type PrecisionWish, type ServedModels } from '../vision-language/facts';
 
 /**
  * The model that a request names, as `name@version` or as `name` (of several versions the first); the first of all when
@@ -16,7 +16,7 @@ export function findModel(models: ServedModels, asked: string | undefined): Mode
 }
 
 /** As `GET /models` shows it. */
-export function describeModel(model: ModelFacts, devices: Devices): object {
+export function describeModel(model: ModelFacts, devices: Devices, precision: PrecisionWish): object {
   const { name, version, defaults, limits, scores } = model;
   return {
     id: modelId(model),
@@ -38,6 +38,7 @@ export function describeModel(model: ModelFacts, devices: Devices): object {
     },
     scores,
     devices: devices.names,
+    precisions: [...new Set(devices.names.map((device) => precisionOn(device, precision, model.precisions)))],
     warnings: devices.warnings,
   };
 }

@@ -1,6 +1,7 @@
 import { messageOf } from '../errors';
 import { Bundle } from '../onnx/bundle';
 import { type Device, loadOnDevice } from '../onnx/device';
+import { precisionOn, precisionsOf, requirePrecision } from '../onnx/precision';
 import { modelId } from '../vision-language/facts';
 import { Predictor } from '../vision-language/predictor';
 import type { AnswerResult, CaptionResult } from '../vision-language/results';
@@ -40,16 +41,26 @@ async function obey(message: MessageToChild): Promise<void> {
   }
 }
 
-async function load({ bundles, predictor, threads, device: wish, slot }: LoadOrder): Promise<Device> {
+async function load({ bundles, predictor, threads, device: wish, precision, slot }: LoadOrder): Promise<Device> {
   const onStage = (report: StageReport): void => {
     send({ type: 'stage', report });
   };
   const opened = await Promise.all(
     bundles.map(({ directory, manifestSha256 }) => Bundle.open(directory, manifestSha256)),
   );
-  const { loaded, device } = await loadOnDevice(wish, slot, (executionProviders) => {
-    const options = { ...predictor, session: { threads, executionProviders } };
-    return Promise.all(opened.map((bundle) => Predictor.load(bundle, options, onStage)));
+  for (const { manifest } of opened) {
+    requirePrecision(precision, manifest);
+  }
+  const { loaded, device } = await loadOnDevice(wish, slot, (executionProviders, name) => {
+    const loading = opened.map((bundle) => {
+      const session = {
+        threads,
+        executionProviders,
+        precision: precisionOn(name, precision, precisionsOf(bundle.manifest)),
+      };
+      return Predictor.load(bundle, { ...predictor, session }, onStage);
+    });
+    return Promise.all(loading);
   });
   predictors = new Map(loaded.map((each, index) => [idOf(opened[index]), each]));
   return device;

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { Logger } from '../logger';
 import type { BundleSource } from '../onnx/bundle';
+import type { PrecisionWish } from '../onnx/precision';
 import { Scheduler } from './scheduler';
 import type { InferenceService } from './service';
 
@@ -9,6 +10,8 @@ export interface InferenceOptions {
   readonly bundle: string | readonly BundleSource[];
   /** auto, cpu (the default), cuda, cuda:<number> or webgpu. */
   readonly device?: string;
+  /** By default auto. */
+  readonly precision?: PrecisionWish;
   /** At least 1; each holds every session of the bundle. */
   readonly processes: number;
   /** Threads of one graph run, at least 1. */
@@ -33,6 +36,7 @@ export function createInferenceService(options: InferenceOptions): InferenceServ
   const {
     bundle,
     device = 'cpu',
+    precision = 'auto',
     processes,
     threads,
     maxBatch,
@@ -49,6 +53,7 @@ export function createInferenceService(options: InferenceOptions): InferenceServ
     predictor: { maxPixelsInDecoding, cacheBytes: Math.floor(cacheBytes / bundles.length) },
     threads,
     device,
+    precision,
     entry: options.childEntry ?? path.join(__dirname, 'child.js'),
     stageTimeoutMs,
     processes,

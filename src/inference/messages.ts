@@ -1,6 +1,7 @@
 import type { ServiceError } from '../errors';
 import type { BundleSource } from '../onnx/bundle';
 import type { Device } from '../onnx/device';
+import type { PrecisionWish } from '../onnx/precision';
 import type { PredictorOptions } from '../vision-language/predictor';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../vision-language/results';
 import type { StageReport } from '../vision-language/stage';
@@ -42,6 +43,7 @@ export interface LoadOrder {
   readonly threads: number;
   /** As in the settings: auto, cpu, cuda, cuda:<number> or webgpu. */
   readonly device: string;
+  readonly precision: PrecisionWish;
   /** Which of the processes it is, from 0. */
   readonly slot: number;
 }

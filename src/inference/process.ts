@@ -83,8 +83,8 @@ export class InferenceProcess {
    * @throws BundleError when a bundle cannot be served or the device is not there; ProcessDied
    */
   async load(): Promise<Readiness> {
-    const { bundles, predictor, threads, device, slot } = this.options;
-    const reply = await this.ask({ type: 'load', bundles, predictor, threads, device, slot });
+    const { bundles, predictor, threads, device, precision, slot } = this.options;
+    const reply = await this.ask({ type: 'load', bundles, predictor, threads, device, precision, slot });
     if (reply.type !== 'ready') {
       throw new BundleError(reasonOf(reply));
     }

@@ -3,7 +3,8 @@ import { createReadStream } from 'node:fs';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { BundleError, type Manifest, readManifestFile } from './manifest';
+import { BundleError, type GraphName, type GraphSpec, type Manifest, readManifestFile } from './manifest';
+import type { Precision } from './precision';
 
 /** Where a bundle lies, and which it is. */
 export interface BundleSource {
@@ -46,6 +47,13 @@ export class Bundle {
       throw new BundleError(`${file} is used but not listed in the files of the manifest.`);
     }
     return path.join(this.directory, file);
+  }
+
+  /** A graph, in fp16 where there is one and that is asked for. */
+  graph(name: GraphName, precision: Precision): GraphSpec {
+    const { graphs, variants } = this.manifest;
+    const file = precision === 'fp16' ? variants?.fp16?.[name] : undefined;
+    return { ...graphs[name], ...(file !== undefined && { file }) };
   }
 
   async readJson(file: string): Promise<unknown> {

@@ -63,7 +63,7 @@ export function providersOf(device: string): ExecutionProvider[] {
 export async function loadOnDevice<Loaded>(
   wish: DeviceWish,
   slot: number,
-  load: (providers: ExecutionProvider[]) => Promise<Loaded>,
+  load: (providers: ExecutionProvider[], device: string) => Promise<Loaded>,
   hasCuda = hasCudaLibrary(),
 ): Promise<{ loaded: Loaded; device: Device }> {
   const wanted = deviceOf(wish, slot);
@@ -71,7 +71,7 @@ export async function loadOnDevice<Loaded>(
     return onCpu(load, "onnxruntime's CUDA library is not installed");
   }
   try {
-    return { loaded: await load(providersOf(wanted)), device: { name: wanted } };
+    return { loaded: await load(providersOf(wanted), wanted), device: { name: wanted } };
   } catch (error) {
     if (wish === 'auto') {
       return onCpu(load, reasonOf(error));
@@ -84,8 +84,11 @@ export async function loadOnDevice<Loaded>(
   }
 }
 
-async function onCpu<Loaded>(load: (providers: ExecutionProvider[]) => Promise<Loaded>, fallback: string) {
-  return { loaded: await load(['cpu']), device: { name: 'cpu', fallback } };
+async function onCpu<Loaded>(
+  load: (providers: ExecutionProvider[], device: string) => Promise<Loaded>,
+  fallback: string,
+) {
+  return { loaded: await load(['cpu'], 'cpu'), device: { name: 'cpu', fallback } };
 }
 
 function reasonOf(error: unknown): string {

@@ -33,6 +33,8 @@ export interface Manifest {
   readonly version: string;
   readonly files: readonly { readonly path: string; readonly sha256: string; readonly bytes: number }[];
   readonly graphs: Readonly<Record<GraphName, GraphSpec>>;
+  /** Files of graphs with the same inputs and outputs that calculate in less; a graph that is not named has none. */
+  readonly variants?: { readonly fp16?: Readonly<Partial<Record<GraphName, string>>> };
   readonly image: { readonly height: number; readonly width: number; readonly resampling: 'bilinear' };
   readonly special_tokens: Readonly<Record<'pad' | 'unk' | 'cls' | 'sep' | 'mask', number>>;
   readonly limits: Readonly<

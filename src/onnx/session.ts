@@ -1,6 +1,7 @@
 import * as ort from 'onnxruntime-node';
 import type { Bundle } from './bundle';
 import { BundleError, type GraphName, type TensorSpec } from './manifest';
+import type { Precision } from './precision';
 import type { ElementType, Tensor, TensorOf } from './tensor';
 
 /** One of onnxruntime's, of a GPU with its number. */
@@ -11,6 +12,8 @@ export interface SessionOptions {
   readonly threads: number;
   /** onnxruntime's execution providers, most wanted first; one whose libraries are missing is an error. */
   readonly executionProviders: readonly ExecutionProvider[];
+  /** By default fp32. */
+  readonly precision?: Precision;
 }
 
 interface ValueShape {
@@ -28,7 +31,7 @@ export class Session {
 
   /** @throws BundleError when the graph cannot be loaded or differs from the manifest. */
   static async load(bundle: Bundle, name: GraphName, options: SessionOptions): Promise<Session> {
-    const spec = bundle.manifest.graphs[name];
+    const spec = bundle.graph(name, options.precision ?? 'fp32');
     let session: ort.InferenceSession;
     try {
       session = await ort.InferenceSession.create(bundle.path(spec.file), {

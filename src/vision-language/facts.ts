@@ -1,8 +1,10 @@
 import type { Bundle, BundleSource } from '../onnx/bundle';
 import { readManifestFile } from '../onnx/manifest';
+import { type Precision, precisionsOf } from '../onnx/precision';
 import type { DecodingOptions } from './results';
 
 export { IMAGE_LIMITS } from '../image/limits';
+export { precisionOn, type PrecisionWish } from '../onnx/precision';
 
 /** What callers of the model need to know of a bundle, from its manifest. */
 export interface ModelFacts extends Required<BundleSource> {
@@ -17,6 +19,8 @@ export interface ModelFacts extends Required<BundleSource> {
     /** Word pieces of a question, its two special tokens included. */
     readonly questionTokens: number;
   };
+  /** What its graphs can calculate in. */
+  readonly precisions: readonly Precision[];
   /** What the scores of captions and answers mean, in the manifest's own words and names. */
   readonly scores: object;
 }
@@ -59,6 +63,7 @@ export function factsOf(bundle: Pick<Bundle, 'directory' | 'manifest' | 'manifes
       questionCharacters: limits.question_characters,
       questionTokens: limits.question_tokens,
     },
+    precisions: precisionsOf(bundle.manifest),
     scores,
   };
 }

@@ -16,7 +16,7 @@ let server: ServerProcess;
 let port: number;
 
 beforeAll(async () => {
-  server = new ServerProcess(['node', 'dist/main.js']);
+  server = new ServerProcess(['node', 'dist/main.js'], { REQUEST_TIMEOUT_MS: '600000' });
   await server.event('ready');
   port = await server.port();
 });

@@ -56,6 +56,7 @@ test('the models are listed with their limits and defaults, and what they run on
         defaults: { num_beams: 5, num_captions: 1, max_tokens: 18, top_k: 4 },
         scores: { caption: { meaning: 'geometric_mean_of_token_probabilities' } },
         devices: ['cpu'],
+        precisions: ['fp32'],
         warnings: ['Inference runs on cpu: no CUDA'],
       },
     ],

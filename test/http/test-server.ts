@@ -40,6 +40,7 @@ export const MODEL: ModelFacts = {
   // One less than what openapi.yaml allows, so that a test sees which limit it meets.
   limits: { numBeams: 7, maxTokens: 19, topK: 19, questionCharacters: 255, questionTokens: 66 },
   defaults: { numBeams: 5, numCaptions: 1, maxTokens: 18, topK: 4, regions: false, explain: false },
+  precisions: ['fp32'],
   scores: { caption: { meaning: 'geometric_mean_of_token_probabilities' } },
 };
 
@@ -125,6 +126,7 @@ export class TestServer {
       admission,
       models: () => [MODEL],
       devices: Devices.of(service.events),
+      precision: 'auto',
       metrics: new Metrics(service, admission, { droppedLines: 0 }),
       openMetrics: true,
       tracing: new Tracing(),

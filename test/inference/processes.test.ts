@@ -89,6 +89,7 @@ test('a photo that is cancelled while its batch runs is dropped, the others are 
     predictor: { maxPixelsInDecoding: 50e6, cacheBytes: 0 },
     threads: 1,
     device: 'cpu',
+    precision: 'auto',
     slot: 0,
     entry: CHILD,
     stageTimeoutMs: 600_000,
