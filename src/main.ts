@@ -1,15 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 import { startApp } from './app';
-import { readSettings, type Settings, SettingsError, showSettings } from './config';
+import { GARBAGE_FLAG, readSettings, type Settings, SettingsError, showSettings } from './config';
 import { createLogger, type Logger, LogOutput } from './logger';
 import { BundleError } from './onnx/manifest';
 
-/** Of what is left after a collection of garbage, which is 16 MB here: what may come before the next. */
-const HEAP_GROWTH_PERCENT = 400;
-
-// The bodies of photos count as heap. By V8's own measure garbage is collected every twenty photos, which takes as long
-// as half of all else that this process does for them.
-setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
+setFlagsFromString(GARBAGE_FLAG);
 
 async function main(output: LogOutput): Promise<void> {
   // Heard from the first moment on, so that a server which is still loading ends as well as one that answers.

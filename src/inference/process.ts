@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Writable } from 'node:stream';
-import { inferenceEnvironment } from '../config';
+import { GARBAGE_FLAG, inferenceEnvironment } from '../config';
 import { BundleError } from '../onnx/manifest';
 import type { StageReport } from '../vision-language/stage';
 import type { AnnouncedBatch, Batch, LoadOrder, MessageToChild, MessageToParent, Outcome, Readiness } from './messages';
@@ -39,7 +39,12 @@ export class InferenceProcess {
     // Flags of the parent's own Node (a debugger's port, a test runner's loader) are not for the child.
     const env = inferenceEnvironment();
     const stdio = ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'] as const;
-    this.child = fork(options.entry, [], { env, serialization: 'advanced', execArgv: [], stdio: [...stdio] });
+    this.child = fork(options.entry, [], {
+      env,
+      serialization: 'advanced',
+      execArgv: [GARBAGE_FLAG],
+      stdio: [...stdio],
+    });
     // A process that dies leaves its pipe broken; of that its exit tells.
     this.photos.on('error', () => undefined);
     for (const words of [this.child.stdout, this.child.stderr]) {
