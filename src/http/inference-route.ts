@@ -88,8 +88,7 @@ export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, bo
         return border.toJob({ image, model: modelId(model), options, priority, ...named }, asked.questions);
       });
       ticket.take({ units: sum(jobs.map(unitsIn)), uploads: 0, bytes: sum(photos.map(bytesIn)) });
-      const leftMs = Math.max(1, timeoutMs - (performance.now() - askedMs));
-      const results = await runAll(context.service, jobs, { timeoutMs: leftMs, ticket, response });
+      const results = await runAll(context.service, jobs, { askedMs, timeoutMs, ticket, response });
       setCacheHeader(response, results);
       response.json(responseBody(modelId(model), border.toEntries(results, asked.questions), asked.plural));
     } finally {
@@ -115,13 +114,14 @@ export function refuseWhenClosing(closing: AbortSignal): void {
 async function runAll<J extends PhotoJob>(
   service: InferenceService,
   jobs: readonly Outcome<J>[],
-  { timeoutMs, ticket, response }: { timeoutMs: number; ticket: Ticket; response: Response },
+  { askedMs, timeoutMs, ticket, response }: { askedMs: number; timeoutMs: number; ticket: Ticket; response: Response },
 ): Promise<Outcome<JobResult<J>>[]> {
   const dropped = new AbortController();
+  const leftMs = Math.max(1, timeoutMs - (performance.now() - askedMs));
   const deadline = setTimeout(() => {
-    const detail = `The answer took longer than ${Math.round(timeoutMs) / 1000} s; its work was dropped.`;
+    const detail = `The answer took longer than ${timeoutMs / 1000} s; its work was dropped.`;
     dropped.abort(new ServiceError('deadline_exceeded', detail));
-  }, timeoutMs);
+  }, leftMs);
   const leave = (): void => {
     dropped.abort(new Error('The client has closed the connection'));
   };

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from distillvlm.data.records import Described, Question, Record
@@ -27,10 +27,15 @@ class TextSource:
 
 
 def caption_source(
-    photos: Iterable[Described], tokenizer: Tokenizer, max_tokens: int, name: str = "captions", weight: float = 1.0
+    photos: Iterable[Described],
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    name: str = "captions",
+    weight: float = 1.0,
+    allowed: Container[int] | None = None,
 ) -> TextSource:
-    """Captions, of people or of a captioner: the model also learns to say them."""
-    return TextSource(name, caption_pool(photos, tokenizer, max_tokens), weight)
+    """Captions, of people or of a captioner: the model also learns to say them. allowed: see `caption_pool`."""
+    return TextSource(name, caption_pool(photos, tokenizer, max_tokens, allowed), weight)
 
 
 def question_source(

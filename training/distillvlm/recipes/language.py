@@ -107,7 +107,7 @@ def finetuning_batches(
     stores = (store, teacher_store)
     parts: list[tuple[TextBatchSource, int]] = []
     if mix.caption_steps:
-        captions = caption_pool(records, tokenizer, mix.max_caption_tokens)
+        captions = caption_pool(records, tokenizer, mix.max_caption_tokens, words.caption_rows)
         parts.append((TextBatches(captions, tokenizer, answers, *mix.captions, seed, *stores), mix.caption_steps))
     if mix.question_steps:
         asked = [(record.photo_id, record.questions) for record in records if record.questions]

@@ -152,9 +152,10 @@ HUNDREDTH = Group(
     seeds=1,
     data_share=0.01,
 )
+# In as many steps ten times the labels were worth nothing (CIDEr-D 53.6 for 56.2): a student learns too little of them.
 PILOT = (
     Group("pilot", (PLAIN,), seeds=1),
-    Group("pilot-more", (Cell("ten times the labels", "no distillation"),), seeds=1, data_share=10.0),
+    Group("pilot-more", (Cell("ten times the labels", "no distillation"),), seeds=1, data_share=10.0, length=3.0),
 )
 # Both arms of the headline, each with another setting: what is best on validation scenes is every group's.
 SEARCH = (

@@ -61,14 +61,15 @@ TEACHER_REGIONS: dict[Teaching, str] = {
 class StudyRecipe(StudyTeachers):
     """A teacher for every other seed of the students; `docs` gets the report.
 
-    student_steps: (pre-training, fine-tuning).
+    pilot: what the gate holds against the teacher, and against itself with more labels. student_steps: (pre-training,
+    fine-tuning).
     """
 
     student: ModelSize
     student_steps: tuple[int, int]
     scst_steps: int
     student_rate: float
-    pilot: tuple[Group, ...]
+    pilot: tuple[Group, Group]
     groups: tuple[Group, ...]
     gate: Gate
     docs: Path
@@ -76,8 +77,9 @@ class StudyRecipe(StudyTeachers):
     def stages(self) -> list[Stage]:
         return [
             *super().stages(),
-            *(stage for group in self.pilot for stage in self._group_stages(group)),
+            *self._group_stages(self.pilot[0]),
             *self.teacher_stages(1),
+            *self._group_stages(self.pilot[1]),
             Stage("gate", "is there anything to find?", self.check, settings_of(self, "gate")),
             *(stage for number in range(2, self.teachers + 1) for stage in self.teacher_stages(number)),
             *(stage for group in self.groups for stage in self._group_stages(group)),

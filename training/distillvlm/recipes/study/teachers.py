@@ -96,7 +96,9 @@ class StudyTeachers(SceneMaterial):
     ) -> Batches:
         photos, questions = self.batch
         if kind == "pretraining":
-            source = caption_source(records, self.words.tokenizer, TextMix.max_caption_tokens)
+            source = caption_source(
+                records, self.words.tokenizer, TextMix.max_caption_tokens, allowed=self.words.caption_rows
+            )
             share = self.polluted_share
             return pretraining_batches([source], self.words, (photos, 1), steps, share, seed, store, shared)
         mix = TextMix((photos, 1), (photos, questions), steps // 2, steps - steps // 2)
