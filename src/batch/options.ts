@@ -46,7 +46,7 @@ export const WHOLE: Shard = { index: 0, count: 1 };
 
 /**
  * Fixed, whatever a server's is: a run that goes on must cut its input as it was begun. Fewer than 4 cost more for each
- * photo, more than 8 only memory: docs/scoring.md, by bench/score-split.mjs.
+ * photo, more gained nothing that could be seen: docs/scoring.md, by bench/score-split.mjs.
  */
 const DEFAULT_BATCH_SIZE = 8;
 
