@@ -200,6 +200,15 @@ def run_training(task: Task, batches: Batches, schedule: Schedule, folder: Path,
     return {"parameters": parameters_of(task.trained), **recent_means(history), "gradient shares": shares}
 
 
+def begin(model: VisionLanguageModel, store: RegionStore, before: Path | None) -> VisionLanguageModel:
+    """The model as a training finds it: with the weights that the one before left in its folder, or new, with the
+    store's regions standardised."""
+    if before is not None:
+        return load_model(model, before)
+    model.standardise_regions(*store.feature_statistics())
+    return model
+
+
 def load_model(model: VisionLanguageModel, folder: Path) -> VisionLanguageModel:
     """The weights that a training left in its folder."""
     load_trained(model, folder)

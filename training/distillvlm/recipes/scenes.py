@@ -33,6 +33,7 @@ from distillvlm.recipes.bundles import export, parity, provenance
 from distillvlm.recipes.language import (
     ModelSize,
     TextMix,
+    begin,
     finetuning_batches,
     load_model,
     new_model,
@@ -165,11 +166,8 @@ class ScenesRecipe(SceneMaterial):
         return with_teacher_captions(self.training, captions, self.sequence_level.times)
 
     def learn(self, lesson: Lesson, folder: Path) -> dict[str, object]:
-        model, store = self.new_model(lesson.who), self.store(lesson.regions)
-        if lesson.begins is None:
-            model.standardise_regions(*store.feature_statistics())
-        else:
-            load_model(model, self.folder / lesson.begins)
+        store, before = self.store(lesson.regions), self.folder / lesson.begins if lesson.begins else None
+        model = begin(self.new_model(lesson.who), store, before)
         shared = self.store("shared-regions") if lesson.taught_by else None
         batches = self.batches(lesson, store, shared)
         schedule = Schedule(lesson.steps, lesson.rate or self.learning_rate, share_steps=self.share_steps)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from distillvlm.data.records import of_split
+from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes import SMOKE, STUDY
 from distillvlm.data.scenes.files import scene_of
 from distillvlm.data.scenes.layout import make_scene
@@ -97,6 +99,15 @@ def test_cells_of_one_seed_share_weights_and_batches_until_their_losses_part(run
     assert {name: distilled[name] for name in plain} == plain
     assert {name: unadapted[name] for name in plain} == plain
     assert distilled["attention"] != unadapted["attention"]
+
+
+@pytest.mark.parametrize("training", ["teacher-1-pretraining", "adapted-1", "headline-1-finetuning/none"])
+def test_teachers_and_students_standardise_the_regions_they_began_with(run: Path, training: str) -> None:
+    regions = "student-regions" if training.startswith("headline") else "teacher-regions"
+    mean, deviation = RegionStore(run / "runs" / regions).feature_statistics()
+    state = torch.load(run / "runs" / training / "model.pt", weights_only=True)
+    torch.testing.assert_close(state["region_mean"], mean)
+    torch.testing.assert_close(state["region_deviation"], deviation)
 
 
 def test_a_gate_with_nothing_behind_it_stays_shut_and_says_why(run: Path) -> None:

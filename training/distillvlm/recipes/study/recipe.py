@@ -18,6 +18,7 @@ from distillvlm.modeling.layouts import DenseLayout
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.language import (
     ModelSize,
+    begin,
     load_model,
     new_model,
 )
@@ -156,12 +157,8 @@ class StudyRecipe(StudyTeachers):
         return load_model(self.new_teacher(number), self.folder / stage)
 
     def task(self, group: Group, cell: Cell, seed: int, kind: Kind, teachers: Mapping[Teaching, FrozenTeacher]) -> Task:
-        model = self.new_student(seed, group.dropout)
-        begins = self.beginning(group, cell, seed, kind)
-        if begins is None:
-            model.standardise_regions(*self.store("student-regions").feature_statistics())
-        else:
-            load_model(model, begins)
+        store, before = self.store("student-regions"), self.beginning(group, cell, seed, kind)
+        model = begin(self.new_student(seed, group.dropout), store, before)
         settings = settings_in(cell, kind)
         if kind == "scst":
             reward = CaptionReward(self.words.tokenizer, [record.captions for record in self.training])

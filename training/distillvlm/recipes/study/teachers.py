@@ -15,6 +15,7 @@ from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.language import (
     ModelSize,
     TextMix,
+    begin,
     finetuning_batches,
     load_model,
     new_model,
@@ -75,10 +76,9 @@ class StudyTeachers(SceneMaterial):
         return lessons
 
     def learn(self, lesson: Lesson, number: int, folder: Path) -> dict[str, object]:
-        model = self.new_teacher(number)
-        if lesson.begins is not None:
-            load_model(model, self.folder / lesson.begins)
-        batches = self.batches(lesson.kind, self.training, lesson.steps, 100 + number, self.store(lesson.regions), None)
+        store, before = self.store(lesson.regions), self.folder / lesson.begins if lesson.begins else None
+        model = begin(self.new_teacher(number), store, before)
+        batches = self.batches(lesson.kind, self.training, lesson.steps, 100 + number, store, None)
         schedule = Schedule(lesson.steps, lesson.rate or self.teacher_rate)
         return train_lesson(lesson, model, None, DistillationSettings(), batches, schedule, folder, number)
 
