@@ -12,7 +12,7 @@ from torch import Tensor
 
 from distillvlm.data.pretraining_batches import MaskTokens
 from distillvlm.data.text_batches import TextBatch, TextBatchSource
-from distillvlm.modeling.vision_language import Lexicon
+from distillvlm.modeling.vision_language import Lexicon, pieces_of_tags
 from distillvlm.structures.regions import Regions
 from distillvlm.structures.sequences import pack_tags
 
@@ -108,9 +108,9 @@ class OscarBatches:
 
     def _tags(self, regions: Regions, matched_BN: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         """Tags [B, N, C] of each text's own photo, or of another one of the batch."""
-        lexicon, tags_BG = self.lexicon, regions.tags
-        pieces_BGW = torch.where(tags_BG[..., None] >= 0, lexicon.tag_tokens[tags_BG.clamp(min=0)], lexicon.pad)
-        tags_BC = pack_tags(pieces_BGW.flatten(1), self.tags_length, lexicon.pad, lexicon.sep).numpy()
+        lexicon = self.lexicon
+        pieces_BS = pieces_of_tags(regions.tags, lexicon.tag_tokens, lexicon.pad)
+        tags_BC = pack_tags(pieces_BS, self.tags_length, lexicon.pad, lexicon.sep).numpy()
         photos = len(tags_BC)
         own_B1 = np.arange(photos)[:, None]
         if matched_BN.all():

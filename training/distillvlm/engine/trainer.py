@@ -160,12 +160,8 @@ class Learner:
     """A training on this process's device, with its optimizer; takes one step after the other."""
 
     def __init__(self, training: Training) -> None:
-        self.task, self.schedule, self.folder, self.seed = (
-            training.task,
-            training.schedule,
-            training.folder,
-            training.seed,
-        )
+        self.task, self.schedule = training.task, training.schedule
+        self.folder, self.seed = training.folder, training.seed
         self.folder.mkdir(parents=True, exist_ok=True)
         self.accelerator = new_accelerator(self.schedule.precision)
         groups = parameter_groups(self.task, self.schedule.weight_decay)

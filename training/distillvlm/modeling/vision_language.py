@@ -88,6 +88,12 @@ def caption_mask(length: int, device: torch.device | None = None) -> Tensor:
     return torch.cat([top, bottom])
 
 
+def pieces_of_tags(tags_BG: Tensor, tag_tokens: Tensor, pad: int) -> Tensor:
+    """WordPieces of tag words: int64 [B, G * W], [PAD] where there is none. tag_tokens: see `Lexicon`."""
+    tokens_BGW = tag_tokens[tags_BG.clamp(min=0)]
+    return torch.where(tags_BG[..., None] >= 0, tokens_BGW, pad).flatten(1)
+
+
 class VisionLanguageModel(nn.Module):
     """BERT over [tags, regions] (the prefix) and texts that see it; the prefix never sees a text.
 
@@ -147,8 +153,7 @@ class VisionLanguageModel(nn.Module):
     # -- prefix ---------------------------------------------------------------------------------------------------
     def tokens_of_tags(self, tags_BG: Tensor) -> Tensor:
         """WordPieces of tag words: int64 [B, G * W], [PAD] where there is none."""
-        tokens_BGW = self.tag_tokens[tags_BG.clamp(min=0)]
-        return torch.where(tags_BG[..., None] >= 0, tokens_BGW, self.lexicon.pad).flatten(1)
+        return pieces_of_tags(tags_BG, self.tag_tokens, self.lexicon.pad)
 
     def encode_prefix(self, regions: Regions, tag_tokens: Tensor | None = None, first_position: int = 0) -> Prefix:
         """Encodes tags and regions; `tag_tokens` [B, S] replaces the tags' own pieces (masked in pre-training), and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,11 @@ class DetectorRecipe:
     score_threshold: float = DetectorConfig.score_threshold
     detection_iou: float = DetectorConfig.detection_iou
     pool_backbone: bool = DetectorConfig.pool_backbone
+
+    def config(self, labels: tuple[str, ...], attributes: tuple[str, ...]) -> DetectorConfig:
+        """What the recipe says of the detector itself; the rest is the config's default."""
+        shared = {field.name for field in fields(self)} & {field.name for field in fields(DetectorConfig)}
+        return DetectorConfig(labels, attributes, **{name: getattr(self, name) for name in shared})
 
     @property
     def about(self) -> str:

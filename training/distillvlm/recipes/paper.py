@@ -203,19 +203,13 @@ class PaperRecipe:
 
     def detector_config(self, who: Who, labels: tuple[str, ...], attributes: tuple[str, ...]) -> DetectorConfig:
         recipe = self.detector_recipe(who)
-        return DetectorConfig(
-            labels=labels,
-            attributes=attributes,
-            backbone=recipe.backbone,
+        return replace(
+            recipe.config(labels, attributes),
             pretrained=self._weights(recipe.pretrained),
             freeze_backbone=False,
             normalisation=NORMALISATION[who],
-            image_size=recipe.image_size,
-            pyramid_channels=recipe.pyramid_channels,
-            anchor_scales=recipe.anchor_scales,
             num_candidates=1000,
             num_proposals=300,
-            head_size=recipe.head_size,
             semantic_head=who == "teacher",  # reads ResNet's last stage, as the head of the paper's C4 detector does
             num_regions=self.num_regions,
             num_tags=self.num_tags,

@@ -120,26 +120,8 @@ class SceneMaterial:
 
     # -- detectors and regions ------------------------------------------------------------------------------------
     def detector_config(self, recipe: DetectorRecipe) -> DetectorConfig:
-        return DetectorConfig(
-            labels=self.labels,
-            attributes=self.attributes,
-            backbone=recipe.backbone,
-            pretrained=recipe.pretrained,
-            image_size=recipe.image_size,
-            pyramid_channels=recipe.pyramid_channels,
-            pyramid_layers=1,
-            anchor_scales=recipe.anchor_scales,
-            anchor_ratios=recipe.anchor_ratios,
-            head_size=recipe.head_size,
-            semantic_head=True,
-            semantic_norm=True,
-            score_threshold=recipe.score_threshold,
-            detection_iou=recipe.detection_iou,
-            grid=recipe.grid,
-            num_regions=recipe.num_regions,
-            pool_backbone=recipe.pool_backbone,
-            num_tags=recipe.num_tags,
-        )
+        config = recipe.config(self.labels, self.attributes)
+        return replace(config, pyramid_layers=1, semantic_head=True, semantic_norm=True)
 
     def _train_detector(self, recipe: DetectorRecipe, folder: Path) -> dict[str, object]:
         schedule = Schedule(recipe.steps, recipe.learning_rate, weight_decay=1e-4)

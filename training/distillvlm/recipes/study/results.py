@@ -17,8 +17,6 @@ from distillvlm.evaluation.paired import paired_t
 from distillvlm.recipes.pipeline import current_commit
 from distillvlm.recipes.study.scores import METRICS, Scores, read_scores
 
-Splits = Sequence[str]
-
 
 @dataclass(frozen=True)
 class Run:
