@@ -42,7 +42,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's data.noun")
     parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs", help="where stages and checkpoints lie")
     parser.add_argument("--bundle", type=Path, help="where the bundle is written")
-    parser.add_argument("--only", metavar="STAGE", help="run this stage alone")
+    parser.add_argument("--only", metavar="STAGE", help="run this stage alone, or all that match a pattern")
     parser.add_argument("--until", metavar="STAGE", help="stop behind this stage")
     parser.add_argument("--dry-run", action="store_true", help="print the stages and what they cost, run nothing")
     parser.set_defaults(act=_run)

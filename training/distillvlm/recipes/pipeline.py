@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
@@ -46,21 +47,22 @@ def settings_of(recipe: object, *names: str) -> dict[str, object]:
 
 
 def run_stages(stages: Sequence[Stage], folder: Path, only: str | None = None, until: str | None = None) -> None:
-    """Runs the stages in order; those that are done are passed over. `only` runs one, `until` stops behind one.
+    """Runs the stages in order; those that are done are passed over. `only` runs those whose names it matches ("*" is
+    any text), `until` stops behind the first that it matches.
 
     Raises:
         ValueError: `only` or `until` names no stage, or a stage's folder holds results of other settings.
     """
     names = [stage.name for stage in stages]
-    for name in (only, until):
-        if name is not None and name not in names:
-            raise ValueError(f"stage: expected one of {', '.join(names)} but received {name!r}")
+    for pattern in (only, until):
+        if pattern is not None and not any(fnmatch(name, pattern) for name in names):
+            raise ValueError(f"stage: expected one of {', '.join(names)} but received {pattern!r}")
     origin = ""
     for stage in stages:
         origin = _origin(stage, origin)
-        if only is None or stage.name == only:
+        if only is None or fnmatch(stage.name, only):
             run_stage(stage, folder / stage.name, origin)
-        if stage.name == until:
+        if until is not None and fnmatch(stage.name, until):
             break
 
 
