@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyvips
 
+from distillvlm.data.views import WHOLE
+
 MAX_PIXELS = 100_000_000  # what claims more is a mistake or an attack
 WHITE = 255.0
 # Pictures are decoded side by side by their callers, and none is decoded twice.
@@ -19,10 +21,12 @@ pyvips.cache_set_max(0)
 pyvips.block_untrusted_set(True)
 
 
-def load_pixels(source: Path | bytes, size: tuple[int, int]) -> np.ndarray:
+def load_pixels(
+    source: Path | bytes, size: tuple[int, int], crop: tuple[float, float, float, float] = WHOLE
+) -> np.ndarray:
     """Decodes a picture, turns it upright and squashes it (the aspect is not kept).
 
-    size: (height, width).
+    size: (height, width). crop: the part that is kept, x1, y1, x2, y2 as shares of the upright picture.
     Returns uint8 [height, width, 3], sRGB; transparency lies on white; of an animation the first frame.
     Raises:
         ValueError: the picture can't be read or decoded, or claims more than `MAX_PIXELS`; names the file.
@@ -32,7 +36,7 @@ def load_pixels(source: Path | bytes, size: tuple[int, int]) -> np.ndarray:
     try:
         # The decoder can give its rows once and in order, which a turn does not take them in.
         upright = image.copy_memory().autorot()
-        opaque = _on_white(_to_srgb_profile(upright))
+        opaque = _cut(_on_white(_to_srgb_profile(upright)), crop)
         squashed = opaque.resize(width / opaque.width, vscale=height / opaque.height, kernel="linear")
         return squashed.colourspace("srgb").numpy()
     except pyvips.Error as error:
@@ -85,6 +89,15 @@ def _on_white(image: pyvips.Image) -> pyvips.Image:
         return image
     white = WHITE * 256 if image.interpretation in ("rgb16", "grey16") else WHITE  # as sharp has it
     return image.flatten(background=[white])
+
+
+def _cut(image: pyvips.Image, crop: tuple[float, float, float, float]) -> pyvips.Image:
+    if crop == WHOLE:
+        return image
+    left, top, right, bottom = (
+        round(share * side) for share, side in zip(crop, (image.width, image.height) * 2, strict=True)
+    )
+    return image.crop(left, top, max(1, right - left), max(1, bottom - top))
 
 
 def _undecodable(source: Path | bytes, error: object) -> ValueError:

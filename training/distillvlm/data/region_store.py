@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +20,9 @@ from tqdm import tqdm
 from distillvlm.data.atomic_files import write_text_atomically
 from distillvlm.data.pixels import load_pixels
 from distillvlm.data.records import Record
+from distillvlm.data.views import FLIP, IDENTITY, crop_of
 from distillvlm.structures.regions import Regions
 
-IDENTITY, FLIP = 0, 1
 PHOTOS_OF_STATISTICS = 2000
 LEAST_DEVIATION = 1e-3  # of a number that hardly ever differs, which is not to be blown up
 FIELDS = tuple(field.name for field in fields(Regions))
@@ -104,22 +105,25 @@ def extract_regions(
     batch_size: int = 32,
     label: str = "regions",
 ) -> RegionStore:
-    """Runs a detector over photos (view 1 is the mirrored photo) and keeps what it says; continues a cut-off run.
+    """Runs a detector over views of photos (see `views`) and keeps what it says; continues a cut-off run.
 
     describe: pixels uint8 [B, H, W, 3], their records and the number of the view -> `Regions` of those pixels.
 
     Raises:
         ValueError: the folder holds the regions of another detector, other photos or other settings.
     """
+
+    def pixels_of(record: Record, view: int) -> np.ndarray:
+        pixels = load_pixels(record.path, image_size, crop_of(record.photo_id, view))
+        return pixels[:, ::-1] if view == FLIP else pixels
+
     with ThreadPoolExecutor(2) as loaders:
 
         def describe_views(rows: Sequence[int]) -> Iterator[Regions]:
             chosen = [records[row] for row in rows]
-            pixels = torch.from_numpy(
-                np.stack(list(loaders.map(lambda record: load_pixels(record.path, image_size), chosen)))
-            )
             for view in range(views):
-                yield describe(pixels.flip(2) if view == FLIP else pixels, chosen, view)
+                pixels = np.stack(list(loaders.map(pixels_of, chosen, repeat(view))))
+                yield describe(torch.from_numpy(pixels), chosen, view)
 
         photo_ids = [record.photo_id for record in records]
         return fill_store(describe_views, photo_ids, folder, key, views, batch_size, label)

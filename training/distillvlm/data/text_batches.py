@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from distillvlm.data.records import Described, Question
-from distillvlm.data.region_store import FLIP, RegionStore
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.views import FLIP
 from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.structures.regions import Regions
 

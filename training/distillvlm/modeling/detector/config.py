@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distillvlm.modeling.backbones import MINUS_ONE_TO_ONE
+from distillvlm.modeling.detector.companions import Companion
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class DetectorConfig:
     semantic_norm: normalises what the semantic head reads, box by box: on scenes it named 10 points more objects right
         in combinations that it had not seen.
     pool_backbone: appends the backbone's classifier map, averaged over each box, to the box head's own feature.
+    companions: backbones that only describe: their last maps are averaged over each box and appended too.
     """
 
     labels: tuple[str, ...]
@@ -51,6 +53,7 @@ class DetectorConfig:
     grid: int = 0
     num_regions: int = 50
     pool_backbone: bool = False
+    companions: tuple[Companion, ...] = ()
     num_tags: int = 8
     tag_threshold: float = 0.25
 

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from distillvlm.modeling.backbones import Backbone
 from distillvlm.modeling.detector.boxes import DETECTION_WEIGHTS, MIN_SIDE, decode, grid_boxes, tile_anchors
+from distillvlm.modeling.detector.companions import CompanionBackbone
 from distillvlm.modeling.detector.config import DetectorConfig
 from distillvlm.modeling.detector.heads import BINS, AttributeHead, BoxHead
 from distillvlm.modeling.detector.losses import (
@@ -29,16 +31,19 @@ from distillvlm.structures.regions import Regions
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """levels: the pyramid's maps, finest first. head: the backbone's classifier map, None where no part needs it."""
+    """levels: the pyramid's maps, finest first. head: the backbone's classifier map, None where no part needs it.
+    pixels: what they were made from."""
 
     levels: list[Tensor]
     head: Tensor | None
+    pixels: Tensor
 
 
 class Detector(nn.Module):
     """Photos -> `Regions`.
 
-    feature_size: F, numbers of a region's feature: the box head's own, then the backbone's if `pool_backbone`.
+    feature_size: F, numbers of a region's feature: the box head's own, the backbone's if `pool_backbone`, and those of
+    the companions.
     tag_words: the words whose rows `Regions.tags` holds: the labels, then the classifier's other words.
     """
 
@@ -72,7 +77,10 @@ class Detector(nn.Module):
         )
         self.tagger = Tagger(config.labels, config.num_tags, config.tag_threshold, classifier_tags)
         self.tag_words = self.tagger.words
-        self.feature_size = config.head_size + (self.backbone.head_channels if config.pool_backbone else 0)
+        self.companions = nn.ModuleList(CompanionBackbone(companion) for companion in config.companions)
+        pooled = [self.backbone.head_channels] if config.pool_backbone else []
+        pooled += [cast(CompanionBackbone, companion).channels for companion in self.companions]
+        self.feature_size = config.head_size + sum(pooled)
         anchors_A4 = tile_anchors(config.image_size, LEVEL_STRIDES, config.anchor_scales, config.anchor_ratios)
         self.register_buffer("anchors", anchors_A4, persistent=False)
         grid_R4 = grid_boxes(config.grid) if config.grid else torch.zeros(0, 4)
@@ -96,7 +104,7 @@ class Detector(nn.Module):
             probabilities = self.backbone.class_probabilities(maps.head)
         return Regions(
             boxes=boxes,
-            features=self._features(own_BRD, semantic_BRC, valid),
+            features=self._features(maps, boxes, valid, own_BRD, semantic_BRC),
             labels=labels,
             attributes=self._attributes(own_BRD, labels),
             scores=scores,
@@ -110,7 +118,7 @@ class Detector(nn.Module):
         The teacher's way to speak of the student's regions: Fang et al. 2021, section 3.2.
         """
         maps = self._maps(pixels_BHW3)
-        return self._features(*self._describe(maps, boxes_BR4), valid_BR)
+        return self._features(maps, boxes_BR4, valid_BR, *self._describe(maps, boxes_BR4))
 
     def losses(self, pixels_BHW3: Tensor, targets: DetectionTargets) -> dict[str, Tensor]:
         """Scalars: proposal_objectness, proposal_box, class, box and, of a detector that knows any, attribute."""
@@ -140,7 +148,7 @@ class Detector(nn.Module):
                 f"Expected photos of {self.config.image_size} but received {tuple(pixels_BHW3.shape[1:3])}"
             )
         maps, head = self.backbone(pixels_BHW3)
-        return FeatureMaps(self.pyramid(maps), head)
+        return FeatureMaps(self.pyramid(maps), head, pixels_BHW3)
 
     def _select(self, logits_BA: Tensor, deltas_BA4: Tensor) -> Proposals:
         config = self.config
@@ -151,15 +159,18 @@ class Detector(nn.Module):
     def _describe(self, maps: FeatureMaps, boxes_BR4: Tensor) -> tuple[Tensor, Tensor | None]:
         """The box head's own features [B, R, D], and the classifier map's means over the boxes [B, R, C]."""
         pooled = multi_level_roi_align(maps.levels, boxes_BR4, self.config.image_size, LEVEL_STRIDES, BINS)
-        semantic = None if maps.head is None else roi_align(maps.head, boxes_BR4, bins=1, samples=BINS).flatten(2)
+        semantic = None if maps.head is None else mean_over(maps.head, boxes_BR4)
         return self.box_head(pooled, semantic), semantic
 
-    def _features(self, own_BRD: Tensor, semantic_BRC: Tensor | None, valid_BR: Tensor) -> Tensor:
-        features = own_BRD
+    def _features(
+        self, maps: FeatureMaps, boxes_BR4: Tensor, valid_BR: Tensor, own_BRD: Tensor, semantic_BRC: Tensor | None
+    ) -> Tensor:
+        features = [own_BRD]
         if self.config.pool_backbone:
             assert semantic_BRC is not None
-            features = torch.cat([own_BRD, semantic_BRC], dim=-1)
-        return features.float() * valid_BR[..., None]
+            features.append(semantic_BRC)
+        features += [mean_over(companion(maps.pixels), boxes_BR4) for companion in self.companions]
+        return torch.cat(features, dim=-1).float() * valid_BR[..., None]
 
     def _detect(self, maps: FeatureMaps) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Boxes [B, N, 4], labels, scores and valid [B, N] of the N best detections, best first."""
@@ -185,3 +196,8 @@ class Detector(nn.Module):
         scores, attributes = self.attribute_head(own_BRD, labels_BR.clamp(min=0)).softmax(dim=-1).max(dim=-1)
         shown = (scores >= self.config.attribute_threshold) & (labels_BR >= 0)
         return torch.where(shown, attributes, -1)
+
+
+def mean_over(map_BCHW: Tensor, boxes_BR4: Tensor) -> Tensor:
+    """A map's mean over each box: [B, R, C]."""
+    return roi_align(map_BCHW, boxes_BR4, bins=1, samples=BINS).flatten(2)
