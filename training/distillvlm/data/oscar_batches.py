@@ -27,7 +27,7 @@ class OscarBatch:
     targets: int64 [B, N, T + C], the token that was masked, 0 elsewhere; none in questions.
     answers: float32 [B, N, A], soft scores; A = 0 but for questions.
     matched: bool [B, N]. valid: bool [B, N], false for texts that only fill up a photo's row.
-    regions, teacher_regions, photos: as in `TextBatch`.
+    regions, teacher_regions, photos: as in `TextBatch`. soft: none, whose texts are not masked.
     """
 
     kind: OscarKind
@@ -40,6 +40,7 @@ class OscarBatch:
     matched: Tensor
     valid: Tensor
     photos: Tensor
+    soft: None = None
 
     def to(self, device: torch.device) -> OscarBatch:
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from distillvlm.data.records import Described, Question
 from distillvlm.data.region_store import RegionStore
+from distillvlm.data.soft_targets import Likeliest, SoftTargets
 from distillvlm.data.views import FLIP
 from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.structures.regions import Regions
@@ -33,6 +34,8 @@ class TextBatch:
         questions float32 [B, N, A] (soft scores of the answers); other texts float32 [B, N, 0].
     valid: bool [B, N], false for texts that only fill up a photo's row.
     photos: int64 [B], a number for each photo, the same in every batch; texts without a photo have their own.
+    soft: what a teacher says is likely where `targets` has what people said: of captions [B, N, T, K], of questions
+        [B, N, K]; None where no teacher was asked beforehand.
     """
 
     kind: Kind
@@ -42,6 +45,7 @@ class TextBatch:
     targets: Tensor
     valid: Tensor
     photos: Tensor
+    soft: Likeliest | None = None
 
     def to(self, device: torch.device) -> TextBatch:
         return TextBatch(
@@ -52,6 +56,7 @@ class TextBatch:
             self.targets.to(device),
             self.valid.to(device),
             self.photos.to(device),
+            self.soft and self.soft.to(device),
         )
 
 
@@ -69,6 +74,11 @@ class TextPool:
     mirrored: tuple[tuple[tuple[int, ...], ...], ...]
     targets: tuple[tuple[dict[int, float], ...], ...]
     mirrored_targets: tuple[tuple[dict[int, float], ...], ...]
+
+    @property
+    def size(self) -> int:
+        """Texts of all photos together."""
+        return sum(map(len, self.texts))
 
 
 _MIRROR = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
@@ -174,7 +184,10 @@ def question_pool(
 
 
 class TextBatches:
-    """Batches of one pool: photos in a new order every epoch, up to `texts` of each photo's texts drawn at random."""
+    """Batches of one pool: photos in a new order every epoch, up to `texts` of each photo's texts drawn at random.
+
+    soft: a teacher's targets for every text of the pool, in the order of its photos and of their texts.
+    """
 
     def __init__(
         self,
@@ -186,12 +199,16 @@ class TextBatches:
         seed: int,
         store: RegionStore | None = None,
         teacher_store: RegionStore | None = None,
+        soft: SoftTargets | None = None,
     ) -> None:
         if (pool.photo_ids is None) != (store is None):
             raise ValueError("TextBatches: a pool with photos needs a region store, one without needs none")
+        if soft is not None and len(soft) != pool.size:
+            raise ValueError(f"TextBatches: expected soft targets of {pool.size} texts but received {len(soft)}")
         if len(pool.texts) < batch_size:
             raise ValueError(f"TextBatches: expected at least {batch_size} photos but the pool has {len(pool.texts)}")
-        self.pool, self.store, self.teacher_store = pool, store, teacher_store
+        self.pool, self.store, self.teacher_store, self.soft = pool, store, teacher_store, soft
+        self._first_text = np.cumsum([0, *map(len, pool.texts)])
         self.pad_id, self.sep_id, self.num_answers = tokenizer.pad_id, tokenizer.sep_id, num_answers
         self.batch_size, self.texts, self.seed = batch_size, texts, seed
         self.steps_per_epoch = len(pool.texts) // batch_size
@@ -202,7 +219,10 @@ class TextBatches:
         rows = self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
         draw = np.random.default_rng((self.seed, 1, step))
         views = draw.integers(0, self.store.views, len(rows)) if self.store else np.zeros(len(rows), int)
-        chosen = [self._draw(row, draw) for row in rows]
+        return self.collate(rows, views, [self._draw(row, draw) for row in rows])
+
+    def collate(self, rows: np.ndarray, views: np.ndarray, chosen: Sequence[Sequence[int]]) -> TextBatch:
+        """A batch of these photos (rows of the pool) in these views, with the chosen ones of each photo's texts."""
         width = max(len(texts) for texts in chosen)
         texts_of = [
             self.pool.mirrored[r] if view == FLIP else self.pool.texts[r] for r, view in zip(rows, views, strict=True)
@@ -224,7 +244,23 @@ class TextBatches:
                     for answer, score in source[rows[b]][pick].items():
                         targets[b, n, answer] = score
         regions, teacher_regions = self._regions(rows, views)
-        return TextBatch(self.pool.kind, regions, teacher_regions, tokens, targets, valid, self._photo_numbers(rows))
+        photos, soft = self._photo_numbers(rows), self._soft(rows, views, chosen, tokens.shape)
+        return TextBatch(self.pool.kind, regions, teacher_regions, tokens, targets, valid, photos, soft)
+
+    def text_numbers(self, rows: np.ndarray, chosen: Sequence[Sequence[int]], width: int) -> np.ndarray:
+        """Numbers [B, `width`] of the chosen texts among all of the pool; 0 where a row is filled up."""
+        numbers = np.zeros((len(rows), width), int)
+        for b, picks in enumerate(chosen):
+            numbers[b, : len(picks)] = self._first_text[rows[b]] + np.asarray(picks, int)
+        return numbers
+
+    def _soft(
+        self, rows: np.ndarray, views: np.ndarray, chosen: Sequence[Sequence[int]], shape: Sequence[int]
+    ) -> Likeliest | None:
+        if self.soft is None:
+            return None
+        _, width, length = shape
+        return self.soft.of(views.tolist(), self.text_numbers(rows, chosen, width), length)
 
     def _order(self, epoch: int) -> np.ndarray:
         """Photos of an epoch: shuffled, with like numbers of texts side by side within windows of 16 batches."""

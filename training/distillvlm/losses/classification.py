@@ -3,13 +3,16 @@
 Means are over the rows of all processes.
 """
 
-# Shapes: M supervised words, V vocabulary, Q questions, A answers, B photos.
+# Shapes: M supervised words, V vocabulary, Q questions, A answers, B photos, K likeliest.
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from distillvlm.losses.processes import global_mean
+
+LEAST = 1e-6  # probability of whatever is not among the likeliest
 
 
 def caption_loss(logits_MV: Tensor, words_M: Tensor, allowed_V: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -79,3 +82,21 @@ def word_distillation(student_MV: Tensor, teacher_MV: Tensor, temperature: float
     teacher_log_MV = (teacher_MV.detach().float() / temperature).log_softmax(-1)
     divergence = functional.kl_div(student_log_MV, teacher_log_MV, reduction="sum", log_target=True)
     return temperature**2 * global_mean(divergence, len(student_MV))
+
+
+def likeliest_words_distillation(student_MV: Tensor, ids_MK: Tensor, probabilities_MK: Tensor) -> Tensor:
+    """`word_distillation` from the teacher's K likeliest pieces, all others taken as one."""
+    student_log_MK = student_MV.float().log_softmax(-1).gather(1, ids_MK)
+    ours = torch.cat([student_log_MK, _rest(student_log_MK.exp()).log()], dim=1)
+    theirs = torch.cat([probabilities_MK, _rest(probabilities_MK)], dim=1)
+    return global_mean(functional.kl_div(ours, theirs, reduction="sum"), len(student_MV))
+
+
+def likeliest_answers_distillation(student_QA: Tensor, ids_QK: Tensor, probabilities_QK: Tensor) -> Tensor:
+    """`answer_distillation` from the teacher's K likeliest answers; it gives the others no chance."""
+    targets_QA = torch.zeros_like(student_QA, dtype=torch.float32).scatter(1, ids_QK, probabilities_QK)
+    return answer_loss(student_QA, targets_QA)
+
+
+def _rest(probabilities_MK: Tensor) -> Tensor:
+    return (1 - probabilities_MK.sum(1, keepdim=True)).clamp(min=LEAST)

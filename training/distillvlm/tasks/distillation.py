@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from distillvlm.engine.trainer import Task
 from distillvlm.losses.attention import attention_loss
-from distillvlm.losses.classification import answer_distillation, word_distillation
+from distillvlm.losses.classification import (
+    answer_distillation,
+    likeliest_answers_distillation,
+    likeliest_words_distillation,
+    word_distillation,
+)
 from distillvlm.losses.hidden import HiddenStateError, HiddenStateLoss
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.tasks.objective import Objective, Outputs, before_last_layer, texts_alone
@@ -97,8 +102,18 @@ class DistillationTask(Task):
         if self.settings.hidden:
             losses["hidden"] = self._distil_hidden(compared, theirs, batch)
         if self.settings.classification:
-            losses["classification"] = distil_classification(ours, theirs, self.settings.temperature)
+            losses["classification"] = self._distil_classification(ours, theirs, batch)
         return losses
+
+    def _distil_classification(self, ours: Outputs, theirs: Outputs, batch: Any) -> Tensor:
+        """From what a teacher said beforehand, where the batch brings that; else from the teacher at hand."""
+        if batch.soft is None:
+            return distil_classification(ours, theirs, self.settings.temperature)
+        if "answer" in ours.logits:
+            soft = batch.soft[batch.valid]
+            return likeliest_answers_distillation(ours.logits["answer"], soft.ids, soft.probabilities)
+        soft = batch.soft[batch.targets != 0]
+        return likeliest_words_distillation(ours.logits["caption"], soft.ids, soft.probabilities)
 
     def measurements(self) -> dict[str, float]:
         return {f"hidden_{name}": value for name, value in self.hidden_loss.measurements.items()}

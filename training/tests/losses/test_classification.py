@@ -10,6 +10,8 @@ from distillvlm.losses.classification import (
     answer_distillation,
     answer_loss,
     caption_loss,
+    likeliest_answers_distillation,
+    likeliest_words_distillation,
     masked_token_loss,
     match_loss,
     word_distillation,
@@ -124,3 +126,26 @@ def test_settings_out_of_range_and_unequal_shapes_are_refused() -> None:
         word_distillation(torch.zeros(1, 2), torch.zeros(1, 2), 0.0)
     with pytest.raises(ValueError, match=r"student's are \(1, 2\) and the teacher's \(1, 3\)"):
         word_distillation(torch.zeros(1, 2), torch.zeros(1, 3))
+
+
+def test_all_likeliest_words_give_the_whole_divergence() -> None:
+    generator = torch.Generator().manual_seed(4)
+    student, teacher = torch.randn(5, 7, generator=generator), torch.randn(5, 7, generator=generator)
+    probabilities, ids = teacher.softmax(-1).topk(7)
+    found = likeliest_words_distillation(student, ids, probabilities)
+    assert float(found) == pytest.approx(float(word_distillation(student, teacher)), abs=1e-4)
+
+
+def test_unlikely_words_count_as_one() -> None:
+    student = torch.tensor([[2.0, 1.0, 0.0, 0.0]])
+    probabilities = torch.tensor([[0.5, 0.3]])
+    ours = student.softmax(-1)[0]
+    expected = 0.5 * (0.5 / ours[1]).log() + 0.3 * (0.3 / ours[0]).log() + 0.2 * (0.2 / (ours[2] + ours[3])).log()
+    found = likeliest_words_distillation(student, torch.tensor([[1, 0]]), probabilities)
+    assert float(found) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_likeliest_answers_are_targets_and_the_others_have_no_chance() -> None:
+    student = torch.tensor([[1.0, -1.0, 0.5]])
+    found = likeliest_answers_distillation(student, torch.tensor([[2, 0]]), torch.tensor([[0.9, 0.2]]))
+    assert float(found) == pytest.approx(float(answer_loss(student, torch.tensor([[0.2, 0.0, 0.9]]))), abs=1e-6)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from distillvlm.data.soft_targets import Likeliest
 from distillvlm.data.text_batches import TextBatch
 from distillvlm.engine.trainer import Schedule, train
 from distillvlm.structures.regions import Regions
@@ -95,3 +96,24 @@ def test_a_killed_distillation_resumes_with_its_queue_to_the_identical_curve(tmp
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
     assert (whole.hidden_loss.queue.photos >= 0).all()
+
+
+@pytest.mark.parametrize("batch", [captions(), questions()])
+def test_words_and_answers_that_a_teacher_said_beforehand_take_the_place_of_its_own(batch: TextBatch) -> None:
+    """Told all its own probabilities, the student has the same loss; told others, another."""
+    torch.manual_seed(3)
+    task = distillation(DistillationSettings(queue_size=8), LanguageObjective()).eval()
+    asked = task(batch)["classification"].detach()
+    with torch.no_grad():
+        outputs = task.teacher.outputs(batch, torch.device("cpu"))
+    is_caption = batch.kind == "captions"
+    logits = outputs.logits["caption" if is_caption else "answer"]
+    rows = logits.softmax(-1) if is_caption else logits.sigmoid()
+    present = batch.targets != 0 if is_caption else batch.valid
+    probabilities = torch.zeros(*present.shape, rows.shape[-1])
+    probabilities[present] = rows.float()
+    ids = torch.arange(rows.shape[-1]).expand_as(probabilities)
+    told = task(replace(batch, soft=Likeliest(ids, probabilities)))["classification"].detach()
+    torch.testing.assert_close(told, asked, atol=1e-3, rtol=1e-3)
+    other = task(replace(batch, soft=Likeliest(ids, probabilities.flip(-1))))["classification"].detach()
+    assert abs(other - asked) > 0.03
