@@ -56,6 +56,12 @@ def build_vocabulary(
     return (*SPECIAL_TOKENS, *(piece for piece in bert_vocab if piece in kept))
 
 
+def merge_vocabularies(bert_vocab: Iterable[str], *vocabularies: Sequence[str]) -> tuple[str, ...]:
+    """The pieces of all, in BERT's order after the special tokens."""
+    kept = {piece for vocabulary in vocabularies for piece in vocabulary}
+    return tuple(piece for piece in specials_first(bert_vocab) if piece in kept)
+
+
 class Tokenizer:
     """Lower-cases, strips accents, splits at spaces and punctuation, and takes the longest known pieces.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -12,7 +13,16 @@ from distillvlm.data.described_batches import DescribedBatches
 from distillvlm.data.pretraining_batches import MaskTokens, PretrainingBatches
 from distillvlm.data.records import Described, Question, Record
 from distillvlm.data.region_store import RegionStore
-from distillvlm.data.text_batches import MixedBatches, TextBatches, TextBatchSource, caption_pool, question_pool
+from distillvlm.data.soft_targets import SoftTargets
+from distillvlm.data.text_batches import (
+    Kind,
+    MixedBatches,
+    TextBatches,
+    TextBatchSource,
+    TextPool,
+    caption_pool,
+    question_pool,
+)
 from distillvlm.data.text_sources import TextSource, mix_sources
 from distillvlm.data.words import Words
 from distillvlm.engine.checkpoint import load_trained
@@ -27,6 +37,7 @@ from distillvlm.tasks.scst import CaptionReward, ScstSettings, ScstTask
 
 ALL_CAPTIONS = 1000  # more than any photo has
 LONGEST_REFERENCE = 64  # pieces; COCO's longest captions have about 60
+NO_TARGETS: Mapping[Kind, SoftTargets] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -98,21 +109,24 @@ def finetuning_batches(
     teacher_store: RegionStore | None = None,
     unseen: Sequence[Question] = (),
     described: Sequence[Described] = (),
+    soft: Mapping[Kind, SoftTargets] = NO_TARGETS,
 ) -> MixedBatches[TextBatchSource]:
     """Captions and questions on photos and without, mixed; kinds with no steps are left out.
 
-    unseen: questions on photos that are not at hand. described: such photos with their captions.
+    unseen: questions on photos that are not at hand. described: such photos with their captions. soft: what a teacher
+    said beforehand of `caption_texts` and `question_texts`.
     """
     tokenizer, answers = words.tokenizer, len(words.answers)
     stores = (store, teacher_store)
     parts: list[tuple[TextBatchSource, int]] = []
     if mix.caption_steps:
-        captions = caption_pool(records, tokenizer, mix.max_caption_tokens, words.caption_rows)
-        parts.append((TextBatches(captions, tokenizer, answers, *mix.captions, seed, *stores), mix.caption_steps))
+        pool = caption_texts(records, words, mix)
+        batches = TextBatches(pool, tokenizer, answers, *mix.captions, seed, *stores, soft.get("captions"))
+        parts.append((batches, mix.caption_steps))
     if mix.question_steps:
-        asked = [(record.photo_id, record.questions) for record in records if record.questions]
-        pool = question_pool(asked, tokenizer, soft_targets, words.answers, mix.max_question_tokens)
-        parts.append((TextBatches(pool, tokenizer, answers, *mix.questions, seed, *stores), mix.question_steps))
+        pool = question_texts(records, words, mix)
+        batches = TextBatches(pool, tokenizer, answers, *mix.questions, seed, *stores, soft.get("questions"))
+        parts.append((batches, mix.question_steps))
     if mix.unseen_steps:
         alone = [(None, [question]) for question in unseen]
         pool = question_pool(alone, tokenizer, soft_targets, words.answers, mix.max_question_tokens)
@@ -121,6 +135,15 @@ def finetuning_batches(
         sizes = (mix.max_caption_tokens, store.num_tags, store.feature_size)
         parts.append((DescribedBatches(described, words, mix.described, *sizes, seed), mix.described_steps))
     return MixedBatches(parts, seed)
+
+
+def caption_texts(records: Iterable[Described], words: Words, mix: TextMix) -> TextPool:
+    return caption_pool(records, words.tokenizer, mix.max_caption_tokens, words.caption_rows)
+
+
+def question_texts(records: Iterable[Record], words: Words, mix: TextMix) -> TextPool:
+    asked = [(record.photo_id, record.questions) for record in records if record.questions]
+    return question_pool(asked, words.tokenizer, soft_targets, words.answers, mix.max_question_tokens)
 
 
 def pretraining_batches(
