@@ -87,27 +87,31 @@ def answer_questions(
     records: Sequence[Record],
     words: Words,
     max_tokens: int = 64,
-    batch_size: int = 64,
+    batch_size: int = 16,
     layout: Layout = DENSE,
 ) -> dict[str, dict[int, str]]:
     """The most likely answer to each question of the records, by data set and question id.
 
-    layout: that in which the model was trained, its questions' attention included.
+    batch_size: photos, each with all its questions. layout: that in which the model was trained, its questions'
+    attention included.
     """
     model.eval()
-    asked = [(record, question) for record in records for question in record.questions]
+    asked = [record for record in records if record.questions]
     answers: dict[str, dict[int, str]] = {record.source: {} for record in records}
     for start in tqdm(range(0, len(asked), batch_size), desc="answers", unit="batch", mininterval=1.0):
         chosen = asked[start : start + batch_size]
-        regions = _regions(model, store, [record.photo_id for record, _ in chosen])
-        tokens = question_tokens([question for _, question in chosen], words, max_tokens).to(model.word_bias.device)
+        questions = [question for record in chosen for question in record.questions]
+        tokens, present_BN = _by_photo(question_tokens(questions, words, max_tokens), chosen)
+        tokens = tokens.to(model.word_bias.device)
+        regions = _regions(model, store, [record.photo_id for record in chosen])
         if regions is None:
-            states = model.encode_questions(model.no_prefix(len(chosen)), tokens[:, None])
+            states = model.encode_questions(model.no_prefix(len(chosen)), tokens)
         else:
-            states = layout.encode_questions(model, regions, tokens[:, None])
-        logits = model.answer_logits(model.pool(states))[:, 0]
-        for (record, question), best in zip(chosen, logits.argmax(-1).tolist(), strict=True):
-            answers[record.source][question.question_id] = words.answers[best]
+            states = layout.encode_questions(model, regions, tokens)
+        best = model.answer_logits(model.pool(states)).argmax(-1).cpu()[present_BN].tolist()
+        sources = [record.source for record in chosen for _ in record.questions]
+        for source, question, row in zip(sources, questions, best, strict=True):
+            answers[source][question.question_id] = words.answers[row]
     return answers
 
 
@@ -119,6 +123,15 @@ def question_tokens(questions: Sequence[Question], words: Words, max_tokens: int
     for place, row in enumerate(rows):
         tokens[place, : len(row)] = torch.tensor(row)
     return tokens
+
+
+def _by_photo(tokens_QT: torch.Tensor, records: Sequence[Record]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The questions' tokens as [B, N, T], padded, and where there is a question: bool [B, N]."""
+    counts = torch.tensor([len(record.questions) for record in records])
+    present_BN = torch.arange(int(counts.max())) < counts[:, None]
+    tokens_BNT = tokens_QT.new_zeros(*present_BN.shape, tokens_QT.shape[1])
+    tokens_BNT[present_BN] = tokens_QT
+    return tokens_BNT, present_BN
 
 
 def _regions(model: VisionLanguageModel, store: RegionStore | None, photo_ids: Sequence[str]) -> Regions | None:

@@ -1,11 +1,12 @@
 """Captions and answers are predicted in the layout in which a model was trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from distillvlm.data.records import Record
+from distillvlm.data.records import Question, Record
 from distillvlm.data.region_store import RegionStore
 from distillvlm.evaluation.predictions import BeamSettings, answer_questions, caption_photos, question_tokens
 from distillvlm.modeling.layouts import DenseLayout, Layout, OscarLayout
@@ -47,6 +48,33 @@ def test_answers_are_those_of_the_layouts_own_states(
         logits = model.answer_logits(model.pool(layout.encode_questions(model, regions, tokens[:, None])))[:, 0]
     torch.testing.assert_close(asked[0], logits)
     assert answers["test"] == {place: WORDS.answers[best] for place, best in enumerate(logits.argmax(-1).tolist())}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_question_is_answered_as_if_it_were_its_photos_only_one(
+    photos: tuple[list[Record], RegionStore], model: VisionLanguageModel, layout: Layout
+) -> None:
+    records, store = photos
+    texts = ("is the tree left of the dog, or the dog of the tree?", "the tree?", "right?")
+    others = [Question(100 + number, text, ("no",)) for number, text in enumerate(texts)]
+    asked = [
+        replace(record, questions=(*others[place:], *record.questions))
+        for place, record in zip((0, 2, 3, 3, 1, 3), records, strict=True)
+    ]
+    asked = [
+        replace(record, questions=tuple(replace(q, question_id=10 * place + n) for n, q in enumerate(record.questions)))
+        for place, record in enumerate(asked)
+    ]
+    alone = [replace(record, questions=(question,)) for record in asked for question in record.questions]
+    seen: list[torch.Tensor] = []
+    handle = model.answer_head.register_forward_hook(lambda _, __, logits: seen.append(logits.flatten(0, -2)))
+    answer_questions(model, store, alone, WORDS, batch_size=1, layout=layout)
+    handle.remove()
+    with torch.no_grad():
+        model.answer_head.bias.sub_(torch.cat(seen).mean(0))  # so that questions differ in their answers
+    together = answer_questions(model, store, asked, WORDS, batch_size=4, layout=layout)
+    assert together == answer_questions(model, store, alone, WORDS, batch_size=1, layout=layout)
+    assert len(set(together["test"].values())) > 1
 
 
 def test_layouts_differ(photos: tuple[list[Record], RegionStore], model: VisionLanguageModel) -> None:
