@@ -1,0 +1,39 @@
+"""Concepts: the content words that people use of photos, and which of them a photo's captions say."""
+
+# Shapes: n photos, W concept words.
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+
+import numpy as np
+
+FEWEST_PHOTOS = 10  # that a word must be said of, to be learnt from them
+
+
+def said_words(text: str) -> list[str]:
+    """The words of a sentence, lower case, as they are written."""
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def concept_words(
+    photos: Iterable[Sequence[str]], content_words: Container[str], size: int = 800, min_photos: int = FEWEST_PHOTOS
+) -> tuple[str, ...]:
+    """At most `size` content words in the forms that people write, those that are said of most photos first.
+
+    photos: the captions of each. content_words: see `ContentWords`. min_photos: words of fewer photos are left out.
+    """
+    counts = Counter(word for captions in photos for word in {word for text in captions for word in said_words(text)})
+    frequent = (word for word, count in counts.items() if count >= min_photos and word in content_words)
+    return tuple(sorted(frequent, key=lambda word: (-counts[word], word))[:size])
+
+
+def concept_shares(photos: Sequence[Sequence[str]], words: Sequence[str]) -> np.ndarray:
+    """The share of each photo's captions that say each word: float32 [n, W], 0 for a photo without captions."""
+    column = {word: place for place, word in enumerate(words)}
+    shares = np.zeros((len(photos), len(words)), np.float32)
+    for row, captions in enumerate(photos):
+        for text in captions:
+            shares[row, [column[word] for word in set(said_words(text)) if word in column]] += 1 / len(captions)
+    return shares
