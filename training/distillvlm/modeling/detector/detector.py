@@ -3,7 +3,7 @@
 # Shapes: B photos, H, W pixels, A anchors, P proposals, R regions, F feature size, D own feature, K classes.
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from distillvlm.modeling.backbones import Backbone
 from distillvlm.modeling.detector.boxes import DETECTION_WEIGHTS, MIN_SIDE, decode, grid_boxes, tile_anchors
 from distillvlm.modeling.detector.companions import CompanionBackbone
+from distillvlm.modeling.detector.concepts import ConceptHead, ConceptTagger, ConceptTags
 from distillvlm.modeling.detector.config import DetectorConfig
 from distillvlm.modeling.detector.heads import BINS, AttributeHead, BoxHead
 from distillvlm.modeling.detector.losses import (
@@ -44,20 +45,21 @@ class Detector(nn.Module):
 
     feature_size: F, numbers of a region's feature: the box head's own, the backbone's if `pool_backbone`, and those of
     the companions.
-    tag_words: the words whose rows `Regions.tags` holds: the labels, then the classifier's other words.
+    tag_words: the words whose rows `Regions.tags` holds: the labels, then the classifier's other words; or, with a
+    concept head, its words alone.
     """
 
     anchors: Tensor
     grid: Tensor
 
-    def __init__(self, config: DetectorConfig, classifier_tags: ClassifierTags | None = None) -> None:
+    def __init__(self, config: DetectorConfig, tags: ClassifierTags | ConceptTags | None = None) -> None:
         super().__init__()
         self.config = config
         self.backbone = Backbone(
             config.backbone,
             config.pretrained,
             frozen=config.freeze_backbone,
-            with_head=config.semantic_head or config.pool_backbone or classifier_tags is not None,
+            with_head=config.semantic_head or config.pool_backbone or tags is not None,
             normalisation=config.normalisation,
         )
         self.pyramid = BiFPN(self.backbone.channels, config.pyramid_channels, config.pyramid_layers)
@@ -75,12 +77,16 @@ class Detector(nn.Module):
             if config.attributes
             else None
         )
-        self.tagger = Tagger(config.labels, config.num_tags, config.tag_threshold, classifier_tags)
-        self.tag_words = self.tagger.words
         self.companions = nn.ModuleList(CompanionBackbone(companion) for companion in config.companions)
         pooled = [self.backbone.head_channels] if config.pool_backbone else []
         pooled += [cast(CompanionBackbone, companion).channels for companion in self.companions]
         self.feature_size = config.head_size + sum(pooled)
+        self.tagger = (
+            ConceptTagger(self.new_concept_head(len(tags.words), tags.hidden_size), tags, config.num_tags)
+            if isinstance(tags, ConceptTags)
+            else Tagger(config.labels, config.num_tags, config.tag_threshold, tags)
+        )
+        self.tag_words = self.tagger.words
         anchors_A4 = tile_anchors(config.image_size, LEVEL_STRIDES, config.anchor_scales, config.anchor_ratios)
         self.register_buffer("anchors", anchors_A4, persistent=False)
         grid_R4 = grid_boxes(config.grid) if config.grid else torch.zeros(0, 4)
@@ -98,19 +104,16 @@ class Detector(nn.Module):
         valid = torch.cat([torch.ones_like(grid_BR, dtype=torch.bool), valid], dim=1)
 
         own_BRD, semantic_BRC = self._describe(maps, boxes)
-        probabilities = None
-        if self.tagger.classifier is not None:
-            assert maps.head is not None
-            probabilities = self.backbone.class_probabilities(maps.head)
-        return Regions(
+        regions = Regions(
             boxes=boxes,
             features=self._features(maps, boxes, valid, own_BRD, semantic_BRC),
             labels=labels,
             attributes=self._attributes(own_BRD, labels),
             scores=scores,
             valid=valid,
-            tags=self.tagger(labels, scores, probabilities),
+            tags=labels.new_full((labels.shape[0], self.config.num_tags), -1),
         )
+        return replace(regions, tags=self._tags(regions, maps))
 
     def features_at(self, pixels_BHW3: Tensor, boxes_BR4: Tensor, valid_BR: Tensor) -> Tensor:
         """Features [B, R, F] of given boxes (shares of the photo), 0 where not valid.
@@ -141,6 +144,36 @@ class Detector(nn.Module):
         if maps.head is None:
             raise ValueError("Expected a detector with pool_backbone or classifier tags: this one has no classifier")
         return self.backbone.class_probabilities(maps.head)
+
+    def classes_of(self, regions: Regions) -> Tensor:
+        """The same probabilities [B, K] from regions, kept or fresh, of a detector that can have a concept head: the
+        whole photo is the first region, and the backbone's part of its feature is what the classifier reads."""
+        start = self.config.head_size
+        whole_BC = regions.features[:, 0, start : start + self.backbone.head_channels]
+        return self.backbone.class_probabilities(whole_BC[..., None, None])
+
+    def new_concept_head(self, num_words: int, hidden_size: int, dropout: float = 0.0) -> ConceptHead:
+        """A head of random weights for this detector's regions.
+
+        Raises:
+            ValueError: they have no grid, whose first region is the whole photo, or no backbone's feature.
+        """
+        config, classes = self.config, self.backbone.num_classes
+        if not (config.grid and config.pool_backbone):
+            raise ValueError(
+                "Expected a grid and pool_backbone for a concept head, which reads the classifier from the whole "
+                f"photo's feature, but received grid {config.grid} and pool_backbone {config.pool_backbone}"
+            )
+        return ConceptHead(self.feature_size, classes, len(config.labels), num_words, hidden_size, dropout)
+
+    def _tags(self, regions: Regions, maps: FeatureMaps) -> Tensor:
+        if isinstance(self.tagger, ConceptTagger):
+            return self.tagger(regions, self.classes_of(regions))
+        probabilities = None
+        if self.tagger.classifier is not None:
+            assert maps.head is not None
+            probabilities = self.backbone.class_probabilities(maps.head)
+        return self.tagger(regions.labels, regions.scores, probabilities)
 
     def _maps(self, pixels_BHW3: Tensor) -> FeatureMaps:
         if tuple(pixels_BHW3.shape[1:3]) != self.config.image_size:

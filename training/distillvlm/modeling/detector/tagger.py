@@ -38,6 +38,12 @@ class ClassifierTags:
             )
 
 
+def best_scores(labels_BR: Tensor, scores_BR: Tensor, num_labels: int) -> Tensor:
+    """The best score of each label among a photo's detections, float32 [B, L], 0 for none. labels: -1 for none."""
+    one_hot_BRL = functional.one_hot(labels_BR.clamp(min=0), num_labels) * (labels_BR >= 0)[..., None]
+    return (one_hot_BRL * scores_BR[..., None]).amax(dim=1)
+
+
 class Tagger(nn.Module):
     """The most certain words of a photo: distinct labels of its detections and, if given, words of the classifier."""
 
@@ -75,8 +81,7 @@ class Tagger(nn.Module):
 
         labels: int64 [B, R], -1 for none. probabilities: of the backbone's classes, needed with a classifier only.
         """
-        one_hot = functional.one_hot(labels_BR.clamp(min=0), len(self.words)) * (labels_BR >= 0)[..., None]
-        scores_BW = (one_hot * scores_BR[..., None]).amax(dim=1)
+        scores_BW = best_scores(labels_BR, scores_BR, len(self.words))
         rank_BW = torch.where(scores_BW >= self.threshold, scores_BW, 0.0)
         if self.classifier is not None:
             assert probabilities_BK is not None
