@@ -34,10 +34,12 @@ class RegionStore:
     Opened for reading once every photo is in it: `fill_store` makes it, from a detector by `extract_regions`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """
+    def __init__(self, folder: Path, tags: Path | None = None) -> None:
+        """tags: a file of `save_tags`, read in place of the store's own.
+
         Raises:
-            ValueError: there is no store in the folder, or photos are missing from it; names the folder.
+            ValueError: there is no store in the folder, or photos are missing from it or from the tags; names the
+                folder or the file.
         """
         if not (folder / "meta.json").is_file():
             raise ValueError(f"{folder}: expected a region store (meta.json and arrays), found none")
@@ -48,7 +50,22 @@ class RegionStore:
         self.row_of = {photo_id: row for row, photo_id in enumerate(self.photo_ids)}
         if not np.load(folder / "done.npy").all():
             raise ValueError(f"region store {folder}: not every photo is in it; run its stage again")
-        self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in FIELDS}
+        self.arrays: dict[str, np.ndarray] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in FIELDS}
+        if tags is not None:
+            self.arrays["tags"] = self._read_tags(tags)
+            self.key = store_key(self.key, hashlib.sha256(tags.read_bytes()).hexdigest())
+
+    def _read_tags(self, path: Path) -> np.ndarray:
+        with np.load(path) as file:
+            photo_ids, tags_nVG = file["photo_ids"].tolist(), file["tags"]
+        row_of = {photo_id: row for row, photo_id in enumerate(photo_ids)}
+        missing = [photo_id for photo_id in self.photo_ids if photo_id not in row_of]
+        if missing or tags_nVG.shape[1] != self.views:
+            raise ValueError(
+                f"{path}: expected tags of {len(self.photo_ids)} photos in {self.views} views but received "
+                f"{tags_nVG.shape[1]} views, and {len(missing)} photos are missing"
+            )
+        return tags_nVG[[row_of[photo_id] for photo_id in self.photo_ids]]
 
     @property
     def feature_size(self) -> int:
@@ -79,6 +96,14 @@ class RegionStore:
         valid = np.asarray(self.arrays["valid"][spread, IDENTITY])
         features = torch.from_numpy(np.asarray(self.arrays["features"][spread, IDENTITY])[valid]).float()
         return features.mean(0), features.std(0).clamp(min=LEAST_DEVIATION)
+
+
+def save_tags(path: Path, photo_ids: Sequence[str], tags_nVG: np.ndarray) -> None:
+    """Writes tags (int64, rows of a list of tag words, -1 for none) of photos in their views, for a `RegionStore`."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, photo_ids=np.array(photo_ids), tags=tags_nVG.astype(np.int64))
+    partial.replace(path)
 
 
 def store_key(*parts: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distillvlm.data.epochs import places_of_step
 from distillvlm.data.pixels import load_pixels
 from distillvlm.data.records import ObjectBox, Record
 from distillvlm.engine.trainer import Task
@@ -79,7 +80,7 @@ class DetectionBatches:
         return -(-len(self.records) // self.batch_size)
 
     def batch(self, step: int) -> DetectionBatch:
-        indices = self._indices(step)
+        indices = places_of_step(len(self.records), self.batch_size, self.seed, step)
         flips = np.random.default_rng([self.seed, 1, step]).random(self.batch_size) < (0.5 if self.flip else 0.0)
         pixels = np.stack(
             [
@@ -94,13 +95,6 @@ class DetectionBatches:
             self._attributes,
         )
         return DetectionBatch(torch.from_numpy(pixels), _flipped(targets, torch.from_numpy(flips)))
-
-    def _indices(self, step: int) -> list[int]:
-        """Places step * batch_size ... of the endless row of epochs, each a permutation of its own."""
-        places = range(step * self.batch_size, (step + 1) * self.batch_size)
-        epochs = {place // len(self.records) for place in places}
-        order = {epoch: np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.records)) for epoch in epochs}
-        return [int(order[place // len(self.records)][place % len(self.records)]) for place in places]
 
     def _pixels(self, index: int) -> np.ndarray:
         if self._kept is None:

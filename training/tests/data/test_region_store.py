@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from distillvlm.data.records import Record
-from distillvlm.data.region_store import RegionStore, extract_regions, weights_checksum
+from distillvlm.data.region_store import RegionStore, extract_regions, save_tags, weights_checksum
 from distillvlm.structures.regions import Regions
 
 from .photo_set import describe, photo_records, region_store
@@ -57,6 +58,31 @@ def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
     store = region_store(tmp_path / "store", photo_records(tmp_path))
     with pytest.raises(ValueError, match="no regions of photo 'test/99'"):
         store.regions(["test/1", "test/99"])
+
+
+def test_other_tags_take_the_place_of_the_stores_own_by_photo(tmp_path: Path) -> None:
+    store = region_store(tmp_path / "store", photo_records(tmp_path))
+    photo_ids = [*reversed(store.photo_ids), "test/99"]
+    tags = np.arange(len(photo_ids))[:, None, None] * 10 + np.arange(2)[:, None] + np.array([0, 100, -1])
+    save_tags(tmp_path / "tags.npz", photo_ids, tags)
+    other = RegionStore(tmp_path / "store", tags=tmp_path / "tags.npz")
+    assert other.num_tags == 3
+    assert other.key != store.key == RegionStore(tmp_path / "store").key
+    found, own = other.regions(["test/5", "test/3"], views=[1, 0]), store.regions(["test/5", "test/3"], views=[1, 0])
+    assert found.tags.tolist() == [[1, 101, 0], [20, 120, 19]]
+    assert found.tags.dtype == own.tags.dtype
+    assert torch.equal(found.features, own.features)
+
+
+def test_tags_of_other_views_or_without_a_photo_are_refused(tmp_path: Path) -> None:
+    store = region_store(tmp_path / "store", photo_records(tmp_path))
+    path = tmp_path / "tags.npz"
+    save_tags(path, store.photo_ids, np.zeros((6, 1, 3)))
+    with pytest.raises(ValueError, match="1 views"):
+        RegionStore(tmp_path / "store", tags=path)
+    save_tags(path, store.photo_ids[1:], np.zeros((5, 2, 3)))
+    with pytest.raises(ValueError, match="1 photos are missing"):
+        RegionStore(tmp_path / "store", tags=path)
 
 
 def test_statistics_are_of_valid_regions_and_keep_what_never_differs_small(tmp_path: Path) -> None:
