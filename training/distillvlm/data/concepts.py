@@ -31,9 +31,21 @@ def concept_words(
 
 def concept_shares(photos: Sequence[Sequence[str]], words: Sequence[str]) -> np.ndarray:
     """The share of each photo's captions that say each word: float32 [n, W], 0 for a photo without captions."""
-    column = {word: place for place, word in enumerate(words)}
+    told = ToldShares(words)
     shares = np.zeros((len(photos), len(words)), np.float32)
     for row, captions in enumerate(photos):
-        for text in captions:
-            shares[row, [column[word] for word in set(said_words(text)) if word in column]] += 1 / len(captions)
+        said = told(captions)
+        shares[row, list(said)] = list(said.values())
     return shares
+
+
+class ToldShares:
+    """Which concept words captions say, and the share of them that does."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.row_of = {word: row for row, word in enumerate(words)}
+
+    def __call__(self, captions: Sequence[str]) -> dict[int, float]:
+        """Rows of the words that any caption says, in rising order, each with its share of the captions."""
+        counts = Counter(row for text in captions for row in {self.row_of.get(word, -1) for word in said_words(text)})
+        return {row: counts[row] / len(captions) for row in sorted(counts) if row >= 0}

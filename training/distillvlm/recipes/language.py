@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import torch
 
+from distillvlm.data.confusion import Confusion
 from distillvlm.data.described_batches import DescribedBatches
 from distillvlm.data.pretraining_batches import MaskTokens, PretrainingBatches
 from distillvlm.data.records import Described, Question, Record
@@ -110,11 +111,13 @@ def finetuning_batches(
     unseen: Sequence[Question] = (),
     described: Sequence[Described] = (),
     soft: Mapping[Kind, SoftTargets] = NO_TARGETS,
+    confusion: Confusion | None = None,
 ) -> MixedBatches[TextBatchSource]:
     """Captions and questions on photos and without, mixed; kinds with no steps are left out.
 
     unseen: questions on photos that are not at hand. described: such photos with their captions. soft: what a teacher
-    said beforehand of `caption_texts` and `question_texts`.
+    said beforehand of `caption_texts` and `question_texts`. confusion: of the concept head that gives the tags, None
+    for tags from labels and classes.
     """
     tokenizer, answers = words.tokenizer, len(words.answers)
     stores = (store, teacher_store)
@@ -133,7 +136,8 @@ def finetuning_batches(
         parts.append((TextBatches(pool, tokenizer, answers, mix.unseen, 1, seed), mix.unseen_steps))
     if mix.described_steps:
         sizes = (mix.max_caption_tokens, store.num_tags, store.feature_size)
-        parts.append((DescribedBatches(described, words, mix.described, *sizes, seed), mix.described_steps))
+        texts = DescribedBatches(described, words, mix.described, *sizes, seed, confusion)
+        parts.append((texts, mix.described_steps))
     return MixedBatches(parts, seed)
 
 

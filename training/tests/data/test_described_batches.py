@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+import pytest
 import torch
 
+from distillvlm.data.confusion import Confusion
 from distillvlm.data.described_batches import DescribedBatches
 from distillvlm.data.text_batches import UNSEEN_PHOTOS
 from distillvlm.data.text_only import PhotoText
@@ -79,6 +84,30 @@ def test_captions_with_words_that_no_caption_may_say_are_left_out() -> None:
     photos = [PhotoText("coco/1", ("a zebra", CAPTIONS[0])), PhotoText("coco/2", (CAPTIONS[1],))]
     photos.append(PhotoText("coco/3", ("a zebra",)))
     batches = described(photos)
-    assert len(batches.told) == 2
+    assert len(batches.tags.told) == 2
     zebra = words().tokenizer.encode("zebra")[0]
     assert not any(zebra in batches.batch(step).tokens for step in range(10))
+
+
+def certain(tag: int) -> Confusion:
+    """Finds every told word, ranked after the one wrong tag that it always gives."""
+    size = len(TAGS)
+    wrong = np.zeros((size + 1, size))
+    wrong[:, tag] = 1
+    ranks = np.ones(size), np.zeros(size)
+    return Confusion(TAGS, np.ones((size, 4)), wrong, np.eye(4)[3], *ranks, np.zeros(2))
+
+
+def test_tags_of_a_concept_head_are_drawn_by_its_confusion_from_words_as_they_are_written() -> None:
+    photos = [PhotoText("coco/1", CAPTIONS[:1]), PhotoText("coco/2", ("a dog on a bus",))]
+    batches = DescribedBatches(photos, words(), (2, 2), 20, 4, feature_size=7, seed=3, confusion=certain(tag=4))
+    batch = batches.batch(0)
+    assert batch.regions is not None
+    tags = dict(zip((batch.photos - UNSEEN_PHOTOS).tolist(), batch.regions.tags.tolist(), strict=True))
+    assert tags == {0: [4, 1, -1, -1], 1: [4, 3, 5, -1]}  # "men" are no "person"
+
+
+def test_a_confusion_of_other_words_is_refused() -> None:
+    other = replace(certain(tag=4), words=TAGS[::-1])
+    with pytest.raises(ValueError, match="confusion"):
+        DescribedBatches([PhotoText("coco/1", CAPTIONS)], words(), (1, 2), 20, 4, 7, 3, other)
