@@ -96,7 +96,7 @@ def own_regions(
     bf16: twice as fast, and not quite what a server sees that computes in float32.
     """
 
-    device = _ready(detector)
+    device = ready(detector)
 
     @torch.inference_mode()
     def describe(pixels_BHW3: Tensor, _: Sequence[Record], __: int) -> Regions:
@@ -115,7 +115,7 @@ def regions_at_boxes_of(
     Source: Fang et al. 2021, arXiv:2104.02096, section 3.2.
     """
 
-    device = _ready(detector)
+    device = ready(detector)
 
     @torch.inference_mode()
     def describe(pixels_BHW3: Tensor, chosen: Sequence[Record], view: int) -> Regions:
@@ -128,7 +128,7 @@ def regions_at_boxes_of(
     return extract_regions(describe, records, detector.config.image_size, folder, key, student.views, label=label)
 
 
-def _ready(detector: Detector) -> torch.device:
+def ready(detector: Detector) -> torch.device:
     """Puts the detector where it runs fastest."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     detector.to(device)

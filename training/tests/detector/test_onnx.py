@@ -15,7 +15,7 @@ from distillvlm.export.detector_ops import DETECTOR_TRANSLATIONS
 from distillvlm.modeling.detector import Detector
 from distillvlm.modeling.detector.nms import nms_mask
 from distillvlm.structures.regions import Regions
-from tests.detector.tiny import photos, random_boxes, tiny_detector
+from tests.detector.tiny import detector_with_concepts, photos, random_boxes, tiny_detector
 
 OUTPUTS = tuple(field.name for field in fields(Regions))
 
@@ -65,9 +65,9 @@ def test_suppression_keeps_torchvisions_survivors(tmp_path: Path) -> None:
         assert mask.tolist() == expected[:count].tolist()
 
 
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return tiny_detector(pool_backbone=True)
+@pytest.fixture(scope="module", params=["labels", "concept head"])
+def detector(request: pytest.FixtureRequest) -> Detector:
+    return tiny_detector(pool_backbone=True) if request.param == "labels" else detector_with_concepts()
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,8 @@ def test_onnx_runtime_gives_pytorchs_regions(
     found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), {"pixels": photos(count).numpy()}), strict=True))
     for name in ("labels", "attributes", "valid", "tags"):
         assert found[name].tolist() == getattr(expected, name).tolist()
+    assert expected.tags.min() == -1
+    assert expected.tags.max() >= 0
     for name in ("boxes", "scores", "features"):
         # sums of a few hundred fp32 products in another order
         np.testing.assert_allclose(found[name], getattr(expected, name).numpy(), atol=1e-5, rtol=1e-4)

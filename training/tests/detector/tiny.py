@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from distillvlm.modeling.detector import DetectionTargets, Detector, DetectorConfig
+from distillvlm.modeling.detector import ConceptTags, DetectionTargets, Detector, DetectorConfig
+from distillvlm.recipes.concepts import with_concept_head
 
 LABELS = ("ball", "box", "cat")
 CONFIG = DetectorConfig(
@@ -49,6 +50,20 @@ def tiny_detector(**changes: object) -> Detector:
     ):
         nn.init.normal_(layer.weight, std=spread)
     return detector.eval()
+
+
+CONCEPTS = ("dog", "dogs", "red", "running", "beach", "two", "man")
+
+
+def detector_with_concepts() -> Detector:
+    """Random weights, spread so far that photos differ in their tags."""
+    detector = tiny_detector(pool_backbone=True)
+    tags = ConceptTags(CONCEPTS, torch.linspace(0.3, 0.01, len(CONCEPTS)), threshold=4.0, hidden_size=8)
+    head = detector.new_concept_head(len(CONCEPTS), hidden_size=8)
+    nn.init.normal_(head.local.weight, std=1.0)
+    nn.init.normal_(head.words.weight, std=0.5)
+    nn.init.constant_(head.words.bias, -4.0)
+    return with_concept_head(detector, tags, head)
 
 
 def photos(count: int, seed: int = 1) -> Tensor:
