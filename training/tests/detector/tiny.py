@@ -56,13 +56,17 @@ CONCEPTS = ("dog", "dogs", "red", "running", "beach", "two", "man")
 
 
 def detector_with_concepts() -> Detector:
-    """Random weights, spread so far that photos differ in their tags."""
+    """Random weights, spread so far that photos differ in their tags and have one to three of them."""
     detector = tiny_detector(pool_backbone=True)
-    tags = ConceptTags(CONCEPTS, torch.linspace(0.3, 0.01, len(CONCEPTS)), threshold=4.0, hidden_size=8)
+    with torch.no_grad():
+        regions = detector(photos(3))
+    features = regions.features[regions.valid]
+    tags = ConceptTags(CONCEPTS, torch.linspace(0.3, 0.01, len(CONCEPTS)), threshold=0.45, hidden_size=8)
+    torch.manual_seed(0)
     head = detector.new_concept_head(len(CONCEPTS), hidden_size=8)
-    nn.init.normal_(head.local.weight, std=1.0)
-    nn.init.normal_(head.words.weight, std=0.5)
-    nn.init.constant_(head.words.bias, -4.0)
+    head.standardise(features.mean(0), features.std(0).clamp(min=1e-3))
+    head.start_at(tags.prior, regions=15)
+    nn.init.normal_(head.words.weight, std=1.0)
     return with_concept_head(detector, tags, head)
 
 

@@ -1,4 +1,4 @@
-"""`prefix.onnx` and `answer.onnx` against PyTorch, at sizes that they were not traced with."""
+"""`prefix.onnx`, `answer.onnx` and a detector's tags against PyTorch, at sizes that they were not traced with."""
 
 from pathlib import Path
 
@@ -8,9 +8,10 @@ import onnxruntime
 import pytest
 import torch
 
-from distillvlm.export.graphs import PREFIX_OUTPUTS, PrefixShape, answer_graph, prefix_graph
+from distillvlm.export.graphs import PREFIX_OUTPUTS, PrefixShape, answer_graph, detector_graph, prefix_graph
 from distillvlm.export.storage import round_to_fp16
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
+from tests.detector.tiny import detector_with_concepts, photos
 from tests.modeling.tiny import VOCABULARY, tiny_model, tiny_regions
 
 REGIONS, TAGS = 4, 3
@@ -94,3 +95,18 @@ def test_padding_of_a_question_changes_nothing(
         },
     )
     np.testing.assert_allclose(padded[0], alone[0], atol=1e-5)
+
+
+def test_a_concept_head_in_the_detectors_graph_names_pytorchs_tags(tmp_path: Path) -> None:
+    detector = round_to_fp16(detector_with_concepts())
+    graph = detector_graph(detector, detector.config.image_size)
+    weights = graph.graph.initializers["detector.tagger.head.local.weight"]
+    assert weights.dtype == ir.DataType.FLOAT16
+    ir.save(graph, tmp_path / "detector.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
+    for batch in (1, 3):
+        with torch.no_grad():
+            expected = detector(photos(batch)).tags
+        assert expected.max() >= 0
+        (tags,) = session.run(["tags"], {"pixels": photos(batch).numpy()})
+        assert tags.tolist() == expected.tolist()
