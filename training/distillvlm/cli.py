@@ -14,6 +14,7 @@ from distillvlm.export.compare import compare_results
 from distillvlm.recipes.measure import measure_server, write_metrics
 from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.paper_layouts import LayoutName
+from distillvlm.recipes.photos.settings import photos
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, describe_stages, run_stages
 from distillvlm.recipes.smoke import smoke
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("--data", type=Path, help="data root of photo recipes (layout: training/README.md)")
+    parser.add_argument("--weights", type=Path, help="folder of the teacher's backbones of `photos`")
     parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's data.noun")
     parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs", help="where stages and checkpoints lie")
     parser.add_argument("--bundle", type=Path, help="where the bundle is written")
@@ -96,6 +98,15 @@ def _photos_small(options: argparse.Namespace) -> list[Stage]:
     return PhotosSmall(options.data, options.wordnet, folder, bundle).stages()
 
 
+def _photos(options: argparse.Namespace) -> list[Stage]:
+    """A dry run reads nothing: it needs no folders."""
+    if not options.dry_run and (options.data is None or options.weights is None):
+        raise ValueError("--data and --weights: photos needs the folders of the photos and of the teacher's backbones")
+    data, weights = options.data or Path("data"), options.weights or Path("weights")
+    bundle = options.bundle or REPOSITORY / "models" / "photos"
+    return photos(data, options.wordnet, weights, options.runs / "photos", bundle).stages()
+
+
 def _paper(options: argparse.Namespace, layout: LayoutName) -> list[Stage]:
     """A dry run reads no data: it needs no folder."""
     if options.data is None and not options.dry_run:
@@ -115,6 +126,7 @@ def _study(options: argparse.Namespace) -> list[Stage]:
 RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {
     "paper": partial(_paper, layout="dense"),
     "paper-oscar": partial(_paper, layout="oscar"),
+    "photos": _photos,
     "photos-small": _photos_small,
     "smoke": _smoke,
     "study": _study,

@@ -13,6 +13,7 @@ import torch
 
 from distillvlm.data.confusion import ConfusedTags, Confusion
 from distillvlm.data.records import Described
+from distillvlm.data.sources import SourceTags
 from distillvlm.data.text_batches import UNSEEN_PHOTOS, TextBatch, TextBatches, caption_pool
 from distillvlm.data.told_tags import StrangeTags
 from distillvlm.data.words import Words
@@ -43,15 +44,17 @@ class DescribedBatches:
         feature_size: int,
         seed: int,
         confusion: Confusion | None = None,
+        sources: SourceTags | None = None,
     ) -> None:
         """batch: photos of a batch, captions of each. Captions with pieces that no caption may hold are left out.
 
-        confusion: of the concept head whose words the tags are; None for labels and classes (see `StrangeTags`).
+        confusion: of the concept head whose words the first tags are; None for labels and classes (see `StrangeTags`).
+        sources: puts the photos' data sets in the last of the `num_tags` places, as often as they are told.
 
         Raises:
-            ValueError: its words are not the tags of `words`.
+            ValueError: the confusion's words are not the first tags of `words`.
         """
-        if confusion is not None and confusion.words != words.tags:
+        if confusion is not None and confusion.words != words.tags[: len(confusion.words)]:
             raise ValueError("DescribedBatches: expected the confusion's words to be the tags")
         allowed = {words.tokenizer.cls_id, *words.caption_rows}
         pool = caption_pool(photos, words.tokenizer, max_tokens, allowed)
@@ -64,6 +67,8 @@ class DescribedBatches:
             replace(pool, photo_ids=None), words.tokenizer, len(words.answers), *batch, seed=seed
         )
         self.num_tags, self.feature_size, self.seed = num_tags, feature_size, seed
+        self.sources = sources
+        self.source_rows = None if sources is None else torch.from_numpy(sources.rows(pool.photo_ids or ()))
 
     def batch(self, step: int) -> TextBatch:
         batch = self.batches.batch(step)
@@ -72,4 +77,7 @@ class DescribedBatches:
         for b, row in enumerate((batch.photos - UNSEEN_PHOTOS).tolist()):
             drawn = torch.tensor(self.tags.draw(row, draw)[: self.num_tags], dtype=torch.long)
             tags[b, : len(drawn)] = drawn
+        if self.sources is not None and self.source_rows is not None:
+            told_B = torch.from_numpy(draw.random(len(tags)) < self.sources.shown)
+            tags[:, -1] = torch.where(told_B, self.source_rows[batch.photos - UNSEEN_PHOTOS], -1)
         return replace(batch, regions=tags_alone(tags, self.feature_size))

@@ -27,9 +27,9 @@ def export(
     """Writes the bundle.
 
     Raises:
-        ValueError: the detector's tag words are not those that the model was trained with.
+        ValueError: the detector's tag words are not the first of those that the model was trained with.
     """
-    if detector.tag_words != words.tags:
+    if detector.tag_words != words.tags[: len(detector.tag_words)]:
         raise ValueError("export: expected the detector's tag words to be the model's")
     config = detector.config
     bundle_words = BundleWords(words.tokenizer, config.labels, config.attributes, words.tags, words.answers)

@@ -15,6 +15,7 @@ from distillvlm.data.pretraining_batches import MaskTokens, PretrainingBatches
 from distillvlm.data.records import Described, Question, Record
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.soft_targets import SoftTargets
+from distillvlm.data.sources import SourceTags
 from distillvlm.data.text_batches import (
     Kind,
     MixedBatches,
@@ -112,12 +113,13 @@ def finetuning_batches(
     described: Sequence[Described] = (),
     soft: Mapping[Kind, SoftTargets] = NO_TARGETS,
     confusion: Confusion | None = None,
+    sources: SourceTags | None = None,
 ) -> MixedBatches[TextBatchSource]:
     """Captions and questions on photos and without, mixed; kinds with no steps are left out.
 
     unseen: questions on photos that are not at hand. described: such photos with their captions. soft: what a teacher
     said beforehand of `caption_texts` and `question_texts`. confusion: of the concept head that gives the tags, None
-    for tags from labels and classes.
+    for tags from labels and classes. sources: last tags of such photos (see `DescribedBatches`).
     """
     tokenizer, answers = words.tokenizer, len(words.answers)
     stores = (store, teacher_store)
@@ -136,7 +138,7 @@ def finetuning_batches(
         parts.append((TextBatches(pool, tokenizer, answers, mix.unseen, 1, seed), mix.unseen_steps))
     if mix.described_steps:
         sizes = (mix.max_caption_tokens, store.num_tags, store.feature_size)
-        texts = DescribedBatches(described, words, mix.described, *sizes, seed, confusion)
+        texts = DescribedBatches(described, words, mix.described, *sizes, seed, confusion, sources)
         parts.append((texts, mix.described_steps))
     return MixedBatches(parts, seed)
 

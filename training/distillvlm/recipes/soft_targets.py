@@ -35,7 +35,7 @@ def soft_targets_of(
     """
     most = max(len(texts) for texts in pool.texts)
     batches = TextBatches(pool, words.tokenizer, len(words.answers), 1, most, seed=0, store=store)
-    kept = LIKELIEST[pool.kind]
+    kept = min(LIKELIEST[pool.kind], len(words.vocabulary if pool.kind == "captions" else words.answers))
     places = max(len(text) for texts in pool.texts for text in texts) - 1
     shape = (store.views, pool.size, *([places] if pool.kind == "captions" else []), kept)
     chunks = [

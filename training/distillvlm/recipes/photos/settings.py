@@ -1,0 +1,109 @@
+"""What the recipe for photos is run with: on two cores, and on a GPU at the paper's size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from distillvlm.export.manifest import Source
+from distillvlm.modeling.backbones import IMAGENET
+from distillvlm.modeling.detector.companions import Companion
+from distillvlm.recipes.concepts import ConceptRecipe
+from distillvlm.recipes.detectors import DetectorRecipe
+from distillvlm.recipes.language import ModelSize, TextMix
+from distillvlm.recipes.photos.lessons import Steps
+from distillvlm.recipes.photos.recipe import PhotosRecipe
+from distillvlm.tasks.distillation import DistillationSettings
+
+LICENCE = "Weights for research, not commercial use: Flickr8k's captions allow no more"
+SOURCES = (
+    Source(
+        "Flickr8k",
+        "data",
+        "photos and captions; Karpathy's training split",
+        "captions and photos for research, not commercial use; photos belong to their Flickr authors",
+    ),
+    Source("Flickr30k", "data", "captions of photos that were not at hand", "research, not commercial use"),
+    Source(
+        "COCO and VQA v2",
+        "data",
+        "photos, captions, boxes, questions; also captions of and questions on photos that were not at hand",
+        "annotations CC BY 4.0; photos under their authors' Flickr licences",
+        "https://cocodataset.org/#termsofuse",
+    ),
+    Source("COCO-QA", "data", "questions on training photos", "derived from COCO captions, no licence stated"),
+    Source("VSR", "data", "true sentences on where things stand", "Apache-2.0"),
+    Source("DAQUAR (NYU Depth v2)", "data", "photos and questions", "research"),
+    Source("NanoDet-Plus-m and YOLOX-nano", "weights", "made the boxes where people made none", "Apache-2.0"),
+    Source("EfficientNet-Lite2", "weights", "frozen backbone, ImageNet classes for the concept head", "Apache-2.0"),
+    Source("EfficientNet-Lite0, MobileNetV2, DeiT-Tiny", "weights", "backbones of the teacher", "Apache-2.0"),
+    Source("WordNet 3.1", "data", "which words are content words", "WordNet licence (free)"),
+    Source("BERT base uncased", "weights", "vocabulary only", "Apache-2.0"),
+)
+
+# Lite2 at 256 px; 37 regions cover the photo whatever is detected.
+STUDENT_DETECTOR = DetectorRecipe(
+    backbone="tf_efficientnet_lite2",
+    pretrained="lite2",
+    image_size=(256, 256),
+    pyramid_channels=96,
+    head_size=256,
+    steps=2200,
+    batch_size=16,
+    learning_rate=3e-3,
+    anchor_scales=(3.0, 4.25),
+    grid=6,
+    num_regions=50,
+    num_tags=12,
+)
+# Other anchors, another suppression, another grid: the two see a photo differently.
+TEACHER_DETECTOR = replace(
+    STUDENT_DETECTOR, anchor_scales=(2.5, 3.5), detection_iou=0.6, score_threshold=0.03, grid=5, num_regions=50
+)
+
+
+def companions(weights: Path) -> tuple[Companion, ...]:
+    """weights: folder of the two that no package carries (training/README.md)."""
+    return (
+        Companion("tf_efficientnet_lite0", "lite0", (256, 256)),
+        Companion(
+            "mobilenetv2_100",
+            str(weights / "mobilenetv2_100" / "mobilenetv2_100.pth"),
+            (256, 256),
+            options=(("num_classes", 1001), ("pad_type", "same")),
+        ),
+        Companion(
+            "deit_tiny_patch16_224",
+            str(weights / "deit_tiny_patch16_224" / "deit_tiny_patch16_224.pth"),
+            (224, 224),
+            IMAGENET,
+        ),
+    )
+
+
+def photos(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: Path) -> PhotosRecipe:
+    """About twelve hours on two cores."""
+    return PhotosRecipe(
+        data_root=data_root,
+        wordnet=wordnet,
+        folder=folder,
+        bundle=bundle,
+        version="2.0.0",
+        licence=LICENCE,
+        sources=SOURCES,
+        student_detector=STUDENT_DETECTOR,
+        teacher_detector=TEACHER_DETECTOR,
+        companions=companions(weights),
+        seed=17,
+        concepts=ConceptRecipe(folds=3),
+        student=ModelSize(hidden_size=320, num_layers=4, num_heads=8, intermediate_size=1280),
+        teacher=ModelSize(hidden_size=384, num_layers=6, num_heads=8, intermediate_size=1536),
+        # Four in five captions have at most 16 pieces; the longest would widen every batch.
+        batches=TextMix((32, 5), (32, 6), 0, 0, unseen=192, described=(40, 5), max_caption_tokens=16),
+        shares=(0.6, 0.2, 0.2),
+        teacher_steps=Steps(texts=1200, pretraining=300, finetuning=2000, rate=5e-4),
+        adaptation_steps=Steps(texts=0, pretraining=150, finetuning=300, rate=2e-4),
+        student_steps=Steps(texts=2000, pretraining=800, finetuning=4000, rate=8e-4),
+        scst_steps=1200,
+        pretraining_losses=DistillationSettings(classification=0.0),
+    )
