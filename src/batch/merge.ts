@@ -1,7 +1,7 @@
 import { RunError } from './errors';
 import { type Fingerprint, Journal, requireSame } from './journal';
 import { lockOutput } from './lock';
-import { createFiles, journalOf, openJournal } from './output';
+import { createFiles, errorsOf, journalOf, openJournal } from './output';
 import type { Field, OutputFormat } from './outputs/formats';
 import { Progress } from './progress';
 import { type Summary, summaryOf } from './summary';
@@ -21,7 +21,8 @@ export async function merge(outputs: readonly string[], target: string): Promise
   const lock = await lockOutput(target);
   const parts: Part[] = [];
   try {
-    for (const output of outputs) {
+    // A pattern such as captions-*.jsonl also finds the error files.
+    for (const output of outputs.filter((name) => !outputs.map(errorsOf).includes(name))) {
       parts.push(await openPart(output));
     }
     const whole = requireAllParts(parts);

@@ -36,12 +36,11 @@ export async function run(
 ): Promise<void> {
   const { batchSize, window, retryFailed, unordered } = options;
   const take = async (batch: ItemBatch): Promise<DoneBatch> => {
-    const again = retryFailed && journal.hasFailures(batch.index);
-    const earlier = again ? undefined : await journal.read(batch.index);
-    if (earlier !== undefined) {
+    const earlier = await journal.read(batch.index);
+    if (earlier !== undefined && !(retryFailed && journal.hasFailures(batch.index))) {
       return { rows: earlier, resumed: true };
     }
-    const rows = await scoreBatch(batch, scorer, options);
+    const rows = await scoreBatch(batch, scorer, options, earlier);
     await journal.append(batch.index, rows);
     return { rows, resumed: false };
   };
@@ -49,8 +48,16 @@ export async function run(
   await writeRows((unordered ? asCompleted : inOrder)(batches, window, take), journal, writers, progress);
 }
 
-async function scoreBatch({ index, items }: ItemBatch, scorer: Scorer, { isDone }: RunOptions): Promise<Row[]> {
-  const done = await Promise.all(items.map((item) => isDone?.(item) ?? Promise.resolve(false)));
+/** @param earlier of the same batch: what was scored then has left a result of this run's own since */
+async function scoreBatch(
+  { index, items }: ItemBatch,
+  scorer: Scorer,
+  { isDone }: RunOptions,
+  earlier: readonly Row[] | undefined,
+): Promise<Row[]> {
+  const done = earlier
+    ? earlier.map(({ skipped }) => skipped)
+    : await Promise.all(items.map((item) => isDone?.(item) ?? Promise.resolve(false)));
   const wanted = items.filter((_, n) => !done[n]);
   const outcomes = wanted.length === 0 ? [] : [...(await scorer.score({ index, items: wanted }))];
   return items.map((item, n) => toRow(item, done[n] ? { skipped: true } : outcomes.shift()));

@@ -1,4 +1,14 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { goldenImage } from '../golden';
@@ -80,13 +90,22 @@ test('shards merged are the bytes of the whole; one that is missing or another r
   await run('other.jsonl', '--shard', '1/2', '--num-beams', '1');
   expect(readRows(at('0.jsonl')).length + readRows(at('1.jsonl')).length).toBe(10);
 
-  const merged = await score(['merge', at('1.jsonl'), at('0.jsonl'), '--out', at('merged.jsonl')]);
+  // As a shell fills in ?.jsonl*, in whichever order.
+  const parts = readdirSync(at()).filter((name) => /^\d\.jsonl(?:\.errors\.jsonl)?$/.test(name));
+  expect(parts).toHaveLength(3);
+  const merged = await score(['merge', ...parts.reverse().map((name) => at(name)), '--out', at('merged.jsonl')]);
   expect(merged.code).toBe(SOME_PHOTO_FAILED);
   for (const name of ['', '.errors.jsonl']) {
     expect(readFileSync(at(`merged.jsonl${name}`), 'utf8')).toBe(readFileSync(at(`whole.jsonl${name}`), 'utf8'));
   }
-  const refused = async (...parts: string[]): Promise<string> =>
-    (await score(['merge', ...parts.map((part) => at(part)), '--out', at('no.jsonl')])).said;
+  // What was put together is a finished run without shards.
+  const journal = readFileSync(at('merged.jsonl.journal'), 'utf8');
+  const again = await score([photos(), '--out', at('merged.jsonl'), '--batch-size', '2', '--json']);
+  expect(JSON.parse(again.printed)).toMatchObject({ items: 10, resumed: 10 });
+  expect(readFileSync(at('merged.jsonl.journal'), 'utf8')).toBe(journal);
+
+  const refused = async (...outputs: string[]): Promise<string> =>
+    (await score(['merge', ...outputs.map((output) => at(output)), '--out', at('no.jsonl')])).said;
   expect(await refused('0.jsonl')).toContain('Expected each of 2 shards once; missing: 1.');
   expect(await refused('0.jsonl', '0.jsonl')).toContain('missing: 1.');
   expect(await refused('0.jsonl', 'other.jsonl')).toMatch(/other\.jsonl is of another run than .*num_beams/);
@@ -133,6 +152,21 @@ test('sidecars hold the captions; somebody else stays; a later run leaves out ph
   const args = [photos(), '--out', at('new.jsonl'), '--sidecar', 'xmp', '--skip-existing', '--json'];
   expect(JSON.parse((await score(args)).printed)).toMatchObject({ items: 4, scored: 1, failed: 1, skipped: 2 });
   expect(readRows(at('new.jsonl')).map(({ image }) => image)).toEqual([photos('broken.jpg'), photos('c.jpg')]);
+});
+
+test('of a batch that is tried again, what was scored has left sidecars of its own and is not taken for done', async () => {
+  writeFileSync(photos('more/b.webp.txt'), 'my own\n');
+  const args = [photos(), '--out', out(), '--sidecar', 'txt', '--skip-existing', '--json'];
+  expect(JSON.parse((await score(args)).printed)).toMatchObject({ items: 3, scored: 1, failed: 1, skipped: 1 });
+  writeFileSync(photos('broken.jpg'), goldenImage('exif-6.jpg'));
+  const again = await score([...args, '--retry-failed']);
+  expect(JSON.parse(again.printed)).toMatchObject({ items: 3, scored: 2, failed: 0, skipped: 1 });
+  const rows = readRows(out()) as { image: string; caption: string }[];
+  expect(rows.map(({ image }) => image)).toEqual([photos('a.jpg'), photos('broken.jpg')]);
+  for (const { image, caption } of rows) {
+    expect(readFileSync(`${image}.txt`, 'utf8')).toBe(`${caption}\n`);
+  }
+  expect(readFileSync(photos('more/b.webp.txt'), 'utf8')).toBe('my own\n');
 });
 
 test('standard input gives a list, with NUL for names that hold line breaks', async () => {
