@@ -1,6 +1,6 @@
 import type { InputItem } from './item';
 import type { Fingerprint } from './journal';
-import { lockOutput } from './lock';
+import { lockOutput, type OutputLock } from './lock';
 import { createFiles, isWhole, openJournal } from './output';
 import type { Field, OutputFormat } from './outputs/formats';
 import type { Writer } from './outputs/results-file';
@@ -41,7 +41,7 @@ export async function scoreCollection(collection: Collection): Promise<Summary> 
       const progress = new Progress(itemsOfShard(collection), collection.showProgress && !nothingToDo);
       const files = nothingToDo ? [] : await createFiles(output, format, fields);
       const writers = [...files, ...(collection.others ?? [])];
-      const scorer = new LazyScorer(collection.createScorer);
+      const scorer = new LazyScorer(collection.createScorer, lock);
       try {
         await run(collection.items(), scorer, journal, writers, progress, {
           ...options,
@@ -61,15 +61,20 @@ export async function scoreCollection(collection: Collection): Promise<Summary> 
   }
 }
 
-/** Where everything is done already, no process is started. */
+/** Where everything is done already, no process is started; what comes back late may be another run's affair. */
 class LazyScorer implements Scorer {
   private scorer: Promise<Scorer> | undefined;
 
-  constructor(private readonly create: () => Promise<Scorer>) {}
+  constructor(
+    private readonly create: () => Promise<Scorer>,
+    private readonly lock: OutputLock,
+  ) {}
 
   async score(batch: Parameters<Scorer['score']>[0]): ReturnType<Scorer['score']> {
     this.scorer ??= this.create();
-    return (await this.scorer).score(batch);
+    const outcomes = await (await this.scorer).score(batch);
+    await this.lock.requireHeld();
+    return outcomes;
   }
 
   async close(): Promise<void> {
