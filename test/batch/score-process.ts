@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { TINY_BUNDLE } from '../tiny-bundle';
 
@@ -41,4 +41,10 @@ export async function score(
 export function readRows(file: string): Record<string, unknown>[] {
   const lines = readFileSync(file, 'utf8').split('\n').filter(Boolean);
   return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** Batches that the journal of an output has. */
+export function journalled(output: string): number {
+  const lines = existsSync(`${output}.journal`) ? readFileSync(`${output}.journal`, 'utf8').split('\n') : [];
+  return lines.filter((line) => line.startsWith('{"batch":')).length;
 }

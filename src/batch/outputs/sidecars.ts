@@ -27,7 +27,10 @@ export class Sidecars implements Writer {
   ) {}
 
   async write(rows: readonly Row[]): Promise<void> {
-    await Promise.all(rows.map((row) => this.writeOne(row)));
+    // One after the other: a photo may be there twice.
+    for (const row of rows) {
+      await this.writeOne(row);
+    }
   }
 
   /** @throws RunError when files were left as they are */
@@ -61,7 +64,8 @@ export class Sidecars implements Writer {
       this.foreign.push(file);
       return;
     }
-    const partial = `${file}.${process.pid}.partial`;
+    // What a killed run leaves has the name by which the next one replaces it.
+    const partial = `${file}.partial`;
     try {
       await writeFile(partial, content);
       await rename(partial, file);
