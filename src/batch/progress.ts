@@ -15,19 +15,22 @@ export class Progress {
   private readonly startedAtMs = performance.now();
   private readonly bar: SingleBar | undefined;
 
-  /** @param total items of the run, the earlier ones included */
-  constructor(total: number, show: boolean) {
+  /** @param expected items of the run, the earlier ones included */
+  constructor(
+    private readonly expected: number,
+    show: boolean,
+    stream: NodeJS.WriteStream = process.stderr,
+  ) {
     if (show) {
       const numbers =
-        '{value}/{total} photos, {failed} failed, {rate}/s, confidence {confidence}, {duration_formatted} gone, {eta_formatted} left';
+        '{value}/{total} photos, {failed} failed, {rate}/s, confidence {confidence}, {gone} gone, {left} left';
       this.bar = new SingleBar({
-        format: process.stderr.isTTY ? `{bar} ${numbers}` : numbers,
+        stream,
+        format: stream.isTTY ? `{bar} ${numbers}` : numbers,
         noTTYOutput: true,
         notTTYSchedule: PLAIN_LINE_MS,
-        // The rate of the whole run: batches come in bursts.
-        etaBuffer: 1_000,
       });
-      this.bar.start(total, 0, this.payload());
+      this.bar.start(expected, 0, this.payload());
     }
   }
 
@@ -69,6 +72,16 @@ export class Progress {
 
   private payload(): object {
     const confidence = this.meanConfidence?.toFixed(2) ?? '-';
-    return { failed: this.failed, rate: this.perSecond.toFixed(1), confidence };
+    // By the pace of this run alone: what an earlier one did took no time.
+    const leftSeconds = (this.expected - this.total) / this.perSecond;
+    const left = Number.isFinite(leftSeconds) ? clock(leftSeconds) : '-';
+    return { failed: this.failed, rate: this.perSecond.toFixed(1), confidence, left, gone: clock(this.seconds) };
   }
+}
+
+/** Hours, minutes and seconds. */
+function clock(seconds: number): string {
+  const whole = Math.round(seconds);
+  const [minutes, rest] = [Math.floor(whole / 60) % 60, whole % 60].map((part) => String(part).padStart(2, '0'));
+  return `${Math.floor(whole / 3_600)}:${minutes}:${rest}`;
 }

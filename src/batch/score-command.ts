@@ -39,6 +39,9 @@ export async function score(inputs: readonly string[], options: Options, setting
     if (needsIds(format) && known.firstWithoutId !== undefined) {
       throw new RunError(`Results of --format ${format} go by id, and ${known.firstWithoutId} has none.`);
     }
+    if (sidecar && known.firstWithoutFolder !== undefined) {
+      throw new RunError(`${known.firstWithoutFolder} lies where no sidecar is written; leave --sidecar out.`);
+    }
     if (options.skipExisting && sidecar === undefined) {
       throw new RunError('--skip-existing looks at sidecars; say which by --sidecar.');
     }

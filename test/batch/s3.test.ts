@@ -184,8 +184,10 @@ describeWith(WEED)('photos in a store that speaks S3', () => {
     });
   });
 
-  test('no sidecar is written there', async () => {
+  test('no sidecar is written there, and nothing is begun', async () => {
     const { code, said } = await run(['s3://photos/in2/', '--sidecar', 'txt']);
-    expect([code, said]).toEqual([CANNOT_RUN, expect.stringContaining('where no sidecar is written')]);
+    const sentence = 's3://photos/in2/c.jpg lies where no sidecar is written; leave --sidecar out.';
+    expect([code, said]).toEqual([CANNOT_RUN, expect.stringContaining(sentence)]);
+    expect(() => readFileSync(`${out()}.journal`)).toThrow('ENOENT');
   });
 });

@@ -17,8 +17,18 @@ export interface Ended {
   readonly said: string;
 }
 
-export function startScore(args: readonly string[], environment: Record<string, string> = {}): ChildProcess {
-  return spawn(process.execPath, [SCRIPT, 'score', ...args], {
+/** Root may do everything, unless its capabilities are taken away. */
+const AS_ANYBODY = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] : [];
+
+interface Circumstances {
+  readonly environment?: Record<string, string>;
+  /** Whether the modes of files hold, for root too. */
+  readonly obeysModes?: boolean;
+}
+
+export function startScore(args: readonly string[], { environment, obeysModes }: Circumstances = {}): ChildProcess {
+  const [command, ...before] = [...(obeysModes === true ? AS_ANYBODY : []), process.execPath];
+  return spawn(command, [...before, SCRIPT, 'score', ...args], {
     stdio: 'pipe',
     env: { ...process.env, MODEL_DIR: TINY_BUNDLE, INTRA_OP_THREADS: '1', ...environment },
   });
@@ -27,9 +37,9 @@ export function startScore(args: readonly string[], environment: Record<string, 
 /** Runs `score` on the tiny bundle, with one process unless the arguments say more, to its end. */
 export async function score(
   args: readonly string[],
-  { input = '', environment = {} }: { input?: string; environment?: Record<string, string> } = {},
+  { input = '', ...circumstances }: Circumstances & { input?: string } = {},
 ): Promise<Ended> {
-  const run = startScore(args.includes('merge') ? args : [...args, '--workers', '1'], environment);
+  const run = startScore(args.includes('merge') ? args : [...args, '--workers', '1'], circumstances);
   const heard = { printed: '', said: '' };
   run.stdout?.on('data', (chunk: Buffer) => (heard.printed += chunk.toString()));
   run.stderr?.on('data', (chunk: Buffer) => (heard.said += chunk.toString()));

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { InputItem } from '../item';
 import type { Input } from './input';
+import { isS3Address } from './s3';
 
 export interface Survey {
   readonly items: number;
@@ -8,6 +9,8 @@ export interface Survey {
   readonly sha256: string;
   /** The first item that has no id, or a caption's where it should be a question's, and so on, is the caller's affair. */
   readonly firstWithoutId?: string;
+  /** The first photo that has no place beside it: one in an archive or in S3. */
+  readonly firstWithoutFolder?: string;
 }
 
 /** @param limit items at most, from the first on */
@@ -29,12 +32,19 @@ export async function survey(items: AsyncIterable<InputItem>): Promise<Survey> {
   const hash = createHash('sha256');
   let count = 0;
   let firstWithoutId: string | undefined;
-  for await (const { image, question, id, references, reference_answers, answer_type } of items) {
+  let firstWithoutFolder: string | undefined;
+  for await (const { image, question, id, references, reference_answers, answer_type, bytes } of items) {
     hash.update(`${JSON.stringify([image, question, id, references, reference_answers, answer_type])}\n`);
     count += 1;
     firstWithoutId ??= id === undefined ? image : undefined;
+    firstWithoutFolder ??= bytes !== undefined || isS3Address(image) ? image : undefined;
   }
-  return { items: count, sha256: hash.digest('hex'), ...(firstWithoutId !== undefined && { firstWithoutId }) };
+  return {
+    items: count,
+    sha256: hash.digest('hex'),
+    ...(firstWithoutId !== undefined && { firstWithoutId }),
+    ...(firstWithoutFolder !== undefined && { firstWithoutFolder }),
+  };
 }
 
 /** Asks each item that brings no question of its own all of these; without any it is captioned. */

@@ -1,5 +1,4 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { isS3Address } from '../inputs/s3';
 import type { Row } from '../item';
 import { RunError } from '../errors';
 import { exists } from '../exists';
@@ -50,9 +49,6 @@ export class Sidecars implements Writer {
   private async writeOne({ image, caption }: Row): Promise<void> {
     if (caption === undefined) {
       return;
-    }
-    if (isS3Address(image)) {
-      throw new RunError(`${image} lies in S3, where no sidecar is written; leave --sidecar out.`);
     }
     const file = sidecarOf(image, this.kind);
     const content = this.kind === 'txt' ? `${caption}\n` : xmpOf(caption);

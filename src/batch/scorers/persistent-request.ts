@@ -23,9 +23,11 @@ interface ServerRequest {
   readonly body?: Uint8Array<ArrayBuffer>;
 }
 
-/** What a refusal without `Retry-After` waits, and what any waits at most. */
+/** What a refusal without `Retry-After` waits at first, and at most. */
 const PAUSE_SECONDS = 1;
 const LONGEST_PAUSE_SECONDS = 60;
+/** A longer one would end at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Refusals that are not about the photo and pass, as `openapi.yaml` names them; they may last long. */
 const PASSING: readonly unknown[] = ['rate_limited', 'not_ready', 'overloaded', 'shutting_down'];
 /** A proxy that finds no server has no code. */
@@ -77,8 +79,8 @@ export async function persist(
         { cause },
       );
     }
-    const pauseSeconds = answer?.retryAfterSeconds ?? PAUSE_SECONDS * 2 ** Math.max(0, failures - 1);
-    await sleep(1_000 * Math.min(pauseSeconds, LONGEST_PAUSE_SECONDS));
+    const ownPauseSeconds = Math.min(PAUSE_SECONDS * 2 ** Math.max(0, failures - 1), LONGEST_PAUSE_SECONDS);
+    await sleep(Math.min(1_000 * (answer?.retryAfterSeconds ?? ownPauseSeconds), LONGEST_TIMER_MS));
   }
 }
 
@@ -87,7 +89,9 @@ async function ask(url: URL, request: ServerRequest): Promise<Answer> {
   const text = await response.text();
   const isJson = /\bjson\b/.test(response.headers.get('Content-Type') ?? '');
   const said: unknown = isJson ? JSON.parse(text) : text;
-  const seconds = Number(response.headers.get('Retry-After'));
+  const retryAfter = response.headers.get('Retry-After') ?? '';
+  // Seconds, or a date.
+  const seconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) : (Date.parse(retryAfter) - Date.now()) / 1_000;
   return {
     status: response.status,
     body: typeof said === 'object' && said !== null ? said : text,

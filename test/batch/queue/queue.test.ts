@@ -65,7 +65,7 @@ describeWith(VALKEY)('scoring by workers at a queue', () => {
     const [firstKill, secondKill] = [0.1, 0.5].map((from) => Math.floor(batches * (from + 0.35 * Math.random())));
     const [first, second, third] = [startWorker(), startWorker(), startWorker()];
     await Promise.all(workers.map((worker) => worker.until('ready')));
-    const broken = startScore(queued, environment);
+    const broken = startScore(queued, { environment });
     await first.until('batch_scored');
     await untilJournalled(out, firstKill ?? 0);
     await first.end('SIGKILL');
