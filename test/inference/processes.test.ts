@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Batch } from '../../src/inference/messages';
@@ -109,17 +110,30 @@ test('a photo that is cancelled while its batch runs is dropped, the others are 
 test('processes end when their parent is killed', async () => {
   const script = `
     const { createInferenceService } = require(${JSON.stringify(path.join(__dirname, '../../dist/inference/create-service'))});
-    const logger = { info: console.log, error: console.error };
+    const logger = { info: (fields) => console.log(JSON.stringify(fields)), error: console.error };
     createInferenceService({
       bundle: ${JSON.stringify(TINY_BUNDLE)}, processes: 1, threads: 1, maxBatch: 8,
       stageTimeoutMs: 600_000, maxPixelsInDecoding: 50e6, cacheBytes: 0, logger,
     });`;
   const parent = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
-  await once(parent.stdout, 'data');
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  const { pid } = JSON.parse(line.toString()) as { pid: number };
+  expect(process.kill(pid, 0)).toBe(true);
   parent.kill('SIGKILL');
-  // The process has inherited the parent's standard output, which closes when both are gone.
-  await once(parent, 'close');
+  await once(parent, 'exit');
+  while (isRunning(pid)) {
+    await sleep(5);
+  }
 });
+
+/** One that has ended and is nobody's child may stay in the list of processes until the system's first one looks. */
+function isRunning(pid: number): boolean {
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+  } catch {
+    return false;
+  }
+}
 
 test('a bundle whose graphs are not those of its manifest is refused by a sentence', async () => {
   await withBundleCopy(async (bundle) => {

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { ConfidenceBin, Measured, Report, TaskReport } from './report';
+import { type ConfidenceBin, fullScoreOf, type Measured, type Report, type TaskReport } from './report';
 
 const WIDTH = 360;
 const HEIGHT = 200;
@@ -40,7 +40,7 @@ function histogram(bins: readonly ConfidenceBin[]): string {
 
 /** Confidence to the right, what it was worth upwards: CIDEr-D up to 200 points, accuracy up to 100, on the diagonal. */
 function calibration(bins: readonly ConfidenceBin[], measure: TaskReport['measure']): string {
-  const most = measure === 'CIDEr-D' ? 200 : 100;
+  const most = fullScoreOf(measure);
   const points = bins.flatMap(({ meanConfidence, meanScore }) =>
     meanConfidence === undefined || meanScore === undefined
       ? []

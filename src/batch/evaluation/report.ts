@@ -36,6 +36,11 @@ export interface TaskReport {
   readonly bins: readonly ConfidenceBin[];
 }
 
+/** What fills a plot, in points: CIDEr-D has no highest value. */
+export function fullScoreOf(measure: TaskReport['measure']): number {
+  return measure === 'CIDEr-D' ? 200 : 100;
+}
+
 export interface Report {
   readonly items: number;
   readonly failed: number;

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { toHtml } from '../evaluation/html';
 import { toMarkdown } from '../evaluation/markdown';
 import { reportOf } from '../evaluation/report';
@@ -20,7 +21,7 @@ export class ReportFiles implements Writer {
 
   async finish(): Promise<void> {
     const report = reportOf(this.rows);
-    await writeFile(`${this.name}.md`, toMarkdown(report));
+    await writeFile(`${this.name}.md`, toMarkdown(report, path.dirname(this.name)));
     await writeFile(`${this.name}.html`, toHtml(report));
   }
 

@@ -46,12 +46,23 @@ test('captions without references have a histogram and no scores', () => {
 test('no name and no answer becomes markup', () => {
   const report = reportOf(ROWS);
   expect(toHtml(report)).not.toContain('<script');
-  const markdown = toMarkdown(report);
+  const markdown = toMarkdown(report, '.');
   expect(markdown).not.toContain('<script');
   expect(markdown.split('\n').filter((line) => line.includes('script'))).toHaveLength(1);
 });
 
+test('Markdown shows photos from where it lies, and bars for histogram and calibration', () => {
+  const rows = [answered('photos/a (1) ä|.jpg', 'dog', 0.95, 'other'), answered('s3://b/c.jpg', 'cat', 0.92, 'other')];
+  const markdown = toMarkdown(reportOf(rows), 'reports');
+  expect(markdown).toContain('| ![](../photos/a%20%281%29%20%C3%A4%7C.jpg) | photos/a (1) ä\\|.jpg: what? | dog |');
+  expect(markdown).toContain('|  | s3://b/c.jpg: what? | cat |');
+  const [full, most] = [20, 13].map((length) => '█'.repeat(length));
+  // (100 + 30) / 2 of 100 points.
+  expect(markdown).toContain(`| 0.9-1.0 | 2 | ${full} | 0.935 | 65.0 | ${most} |`);
+  expect(markdown).toContain('| 0.8-0.9 | 0 |  |  |  |  |');
+});
+
 test('an empty run is a report, too', () => {
-  expect(toMarkdown(reportOf([]))).toContain('0 items');
+  expect(toMarkdown(reportOf([]), '.')).toContain('0 items');
   expect(toHtml(reportOf([]))).toContain('0 items');
 });

@@ -3,7 +3,7 @@ import { tokenize } from '../../../src/batch/evaluation/ptb-tokenizer';
 import { normalizeAnswer, vqaAccuracy } from '../../../src/batch/evaluation/vqa-accuracy';
 import { readGolden } from '../../golden';
 
-/** What pycocoevalcap and the official accuracy say, written by `python -m distillvlm.export.golden_scores`. */
+/** What pycocoevalcap and the official script of VQA say, written by `python -m distillvlm.export.golden_scores`. */
 const GOLDEN = readGolden('scores.json') as {
   tokens: { text: string; tokens: string[] }[];
   captions: { caption: string; references: string[] }[];

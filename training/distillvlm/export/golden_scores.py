@@ -1,16 +1,25 @@
-"""Golden file of the evaluation: what pycocoevalcap and the official VQA accuracy say, for `score --report` to say too.
+"""Golden file of the evaluation: what pycocoevalcap and the official script of VQA say, for `score --report`.
 
-    python -m distillvlm.export.golden_scores
+    pip download --no-deps salesforce-lavis==1.0.2 && unzip salesforce_lavis-*.whl lavis/common/vqa_tools/vqa_eval.py
+    python -m distillvlm.export.golden_scores lavis/common/vqa_tools/vqa_eval.py
 
 `scores.json`: tokens of sentences; CIDEr-D, BLEU and ROUGE-L of captions; normal forms and accuracies of answers.
+
+LAVIS has the official `vqaEval.py` (GT-Vision-Lab/VQA) in an early form. Later ones bring people's answers into the
+whole normal form where they differ, and leave a prediction as it is where they agree: both is done here around it.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from distillvlm.evaluation.captions import caption_scores, tokenize
-from distillvlm.evaluation.vqa import normalize_answer, vqa_accuracy
 from distillvlm.export.golden import GOLDEN, Case
 
 SENTENCES = (
@@ -60,7 +69,42 @@ FORMS = (
 )  # fmt: skip
 
 
+class OfficialVqa:
+    """The official script, read from its file."""
+
+    def __init__(self, script: Path) -> None:
+        spec = importlib.util.spec_from_file_location("vqa_eval", script)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self.vqa_eval: Any = module.VQAEval
+
+    def normal_form(self, answer: str) -> str:
+        script = self.vqa_eval()
+        text = answer.replace("\n", " ").replace("\t", " ").strip()
+        form: str = script.processDigitArticle(script.processPunctuation(text))
+        return form
+
+    def accuracy(self, answer: str, people: Sequence[str]) -> float:
+        differ = len(set(people)) > 1
+        answers = [
+            {"answer_id": n, "answer": self.normal_form(said) if differ else said} for n, said in enumerate(people)
+        ]
+        truth = SimpleNamespace(
+            qa={0: {"answers": answers, "question_type": "", "answer_type": ""}}, getQuesIds=lambda: [0]
+        )
+        evaluation = self.vqa_eval(truth, SimpleNamespace(qa={0: {"answer": answer}}), n=12)
+        if not differ:
+            evaluation.processPunctuation = evaluation.processDigitArticle = lambda text: text
+        evaluation.evaluate()
+        return float(evaluation.evalQA[0]) / 100
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Writes the golden file of the evaluation.")
+    parser.add_argument("vqa_eval", type=Path, help="the official script of VQA")
+    official = OfficialVqa(parser.parse_args().vqa_eval)
     tokens = tokenize({"all": SENTENCES})["all"]
     scores = caption_scores(
         {str(n): caption for n, (caption, _) in enumerate(CAPTIONS)},
@@ -73,9 +117,10 @@ def main() -> None:
         "cider_d_of_photo": scores.cider_d_of_photo.tolist(),
         "bleu": list(scores.bleu),
         "rouge_l": scores.rouge_l,
-        "forms": [{"answer": answer, "form": normalize_answer(answer)} for answer in FORMS],
+        "forms": [{"answer": answer, "form": official.normal_form(answer)} for answer in FORMS],
         "answers": [
-            {"answer": answer, "people": people, "accuracy": vqa_accuracy(answer, people)} for answer, people in ANSWERS
+            {"answer": answer, "people": people, "accuracy": official.accuracy(answer, people)}
+            for answer, people in ANSWERS
         ],
     }
     (GOLDEN / "scores.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
