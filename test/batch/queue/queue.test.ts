@@ -62,7 +62,7 @@ describeWith(VALKEY)('scoring by workers at a queue', () => {
     const out = at('out.jsonl');
     const batches = Math.ceil(PHOTOS / BATCH_SIZE);
     const queued = [...args, '--out', out, '--queue', server.url];
-    const [firstKill, secondKill] = [0.1, 0.5].map((from) => Math.floor(batches * (from + 0.35 * Math.random())));
+    const [firstKill, secondKill] = [0.1, 0.4].map((from) => Math.floor(batches * (from + 0.3 * Math.random())));
     const [first, second, third] = [startWorker(), startWorker(), startWorker()];
     await Promise.all(workers.map((worker) => worker.until('ready')));
     const broken = startScore(queued, { environment });
@@ -77,8 +77,8 @@ describeWith(VALKEY)('scoring by workers at a queue', () => {
     const run = score([...queued, '--json'], { environment });
     await second.until('batch_scored');
     await untilJournalled(out, secondKill ?? 0);
-    await second.end('SIGKILL');
     expect(journalled(out)).toBeLessThan(batches);
+    await second.end('SIGKILL');
     const { code, printed } = await run;
     expect(code).toBe(SOME_PHOTO_FAILED);
     expect(JSON.parse(printed)).toMatchObject({ items: PHOTOS });
