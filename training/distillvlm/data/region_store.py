@@ -60,12 +60,12 @@ class RegionStore:
             photo_ids, tags_nVG = file["photo_ids"].tolist(), file["tags"]
         row_of = {photo_id: row for row, photo_id in enumerate(photo_ids)}
         missing = [photo_id for photo_id in self.photo_ids if photo_id not in row_of]
-        if missing or tags_nVG.shape[1] != self.views:
+        if missing or tags_nVG.shape[1] < self.views:
             raise ValueError(
-                f"{path}: expected tags of {len(self.photo_ids)} photos in {self.views} views but received "
+                f"{path}: expected tags of {len(self.photo_ids)} photos in {self.views} views or more but received "
                 f"{tags_nVG.shape[1]} views, and {len(missing)} photos are missing"
             )
-        return tags_nVG[[row_of[photo_id] for photo_id in self.photo_ids]]
+        return tags_nVG[[row_of[photo_id] for photo_id in self.photo_ids], : self.views]
 
     @property
     def feature_size(self) -> int:

