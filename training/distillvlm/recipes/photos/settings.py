@@ -99,5 +99,7 @@ def photos(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: 
         adaptation_steps=Steps(texts=0, pretraining=150, finetuning=300, rate=2e-4),
         student_steps=Steps(texts=2000, pretraining=800, finetuning=4000, rate=8e-4),
         scst_steps=1200,
-        pretraining_losses=DistillationSettings(classification=0.0),
+        # The study's, where each loss has about a tenth of the gradient; to be measured here.
+        pretraining_losses=DistillationSettings(attention=18.0, hidden=1.8, classification=0.0),
+        finetuning_losses=DistillationSettings(attention=3.0),
     )
