@@ -54,7 +54,7 @@ class Group:
     scst: bool = False
     question_attention: QuestionAttention = "prefix"
     label_smoothing: float = 0.1
-    dropout: float = 0.1
+    dropout: float = 0.0
     length: float = 1.0
 
 
@@ -165,9 +165,9 @@ SEARCH = (
     ),
     Group(
         "search-dropout",
-        (replace(PLAIN, name="none, no dropout"), replace(DISTILLED, name="all, no dropout")),
+        (replace(PLAIN, name="none, dropout"), replace(DISTILLED, name="all, dropout")),
         seeds=1,
-        dropout=0.0,
+        dropout=0.1,
     ),
     Group(
         "search-length",

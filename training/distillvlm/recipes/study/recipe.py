@@ -168,7 +168,7 @@ class StudyRecipe(StudyTeachers):
         torch.manual_seed(seed)  # the projection of hidden states is the same in all cells
         return DistillationTask(model, teachers[cell.taught_by], settings)
 
-    def new_student(self, seed: int, dropout: float = 0.1) -> VisionLanguageModel:
+    def new_student(self, seed: int, dropout: float = 0.0) -> VisionLanguageModel:
         return new_model(self.student, self.words, self.store("student-regions").feature_size, seed, dropout)
 
     def beginning(self, group: Group, cell: Cell, seed: int, kind: Kind) -> Path | None:

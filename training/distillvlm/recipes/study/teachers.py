@@ -28,6 +28,7 @@ from distillvlm.recipes.scene_material import SceneMaterial
 from distillvlm.recipes.study.costs import TEACHER_EVALUATION, TEACHER_STEP
 from distillvlm.recipes.study.scores import Said, read_scores, score, tokenized_references, write_scores
 from distillvlm.tasks.distillation import DistillationSettings
+from distillvlm.tasks.language import LanguageObjective
 
 SPLITS: tuple[Split, ...] = ("val", "test")
 
@@ -37,7 +38,8 @@ class StudyTeachers(SceneMaterial):
     """Training scenes beyond the annotated ones serve the gate alone.
 
     batch: photos of a batch, questions of each; a scene has one caption. Steps: (pre-training, fine-tuning); captions
-    and questions have half of a fine-tuning each. teachers: how many are trained.
+    and questions have half of a fine-tuning each. teachers: how many are trained. teacher_smoothing: of words in
+    fine-tuning.
     """
 
     teacher: ModelSize
@@ -47,11 +49,14 @@ class StudyTeachers(SceneMaterial):
     teacher_rate: float
     adaptation_rate: float
     teachers: int
+    teacher_dropout: float = 0.0
+    teacher_smoothing: float = 0.1
     polluted_share: float = 0.5
 
     def teacher_stages(self, number: int) -> Iterator[Stage]:
         for lesson in self.lessons(number):
-            settings = {"lesson": lesson, **settings_of(self, "teacher", "batch", "polluted_share")}
+            names = ("teacher", "batch", "polluted_share", "teacher_dropout", "teacher_smoothing")
+            settings = {"lesson": lesson, **settings_of(self, *names)}
             seconds = TEACHER_STEP * lesson.steps
             yield Stage(lesson.stage, lesson.about, partial(self.learn, lesson, number), settings, seconds=seconds)
         run = partial(self.evaluate_teacher, number)
@@ -80,10 +85,12 @@ class StudyTeachers(SceneMaterial):
         model = begin(self.new_teacher(number), store, before)
         batches = self.batches(lesson.kind, self.training, lesson.steps, 100 + number, store, None)
         schedule = Schedule(lesson.steps, lesson.rate or self.teacher_rate)
-        return train_lesson(lesson, model, None, DistillationSettings(), batches, schedule, folder, number)
+        objective = LanguageObjective(self.teacher_smoothing) if lesson.kind == "finetuning" else None
+        return train_lesson(lesson, model, None, DistillationSettings(), batches, schedule, folder, number, objective)
 
     def new_teacher(self, number: int) -> VisionLanguageModel:
-        return new_model(self.teacher, self.words, self.store("shared-regions").feature_size, number)
+        feature_size = self.store("shared-regions").feature_size
+        return new_model(self.teacher, self.words, feature_size, number, self.teacher_dropout)
 
     def batches(
         self,
