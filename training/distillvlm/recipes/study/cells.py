@@ -53,7 +53,7 @@ class Group:
     teacher_captions: int = 0
     scst: bool = False
     question_attention: QuestionAttention = "prefix"
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.0
     dropout: float = 0.0
     length: float = 1.0
 
@@ -159,9 +159,9 @@ PILOT = (
 SEARCH = (
     Group(
         "search-smoothing",
-        (replace(PLAIN, name="none, no smoothing"), replace(DISTILLED, name="all, no smoothing")),
+        (replace(PLAIN, name="none, smoothing"), replace(DISTILLED, name="all, smoothing")),
         seeds=1,
-        label_smoothing=0.0,
+        label_smoothing=0.1,
     ),
     Group(
         "search-dropout",

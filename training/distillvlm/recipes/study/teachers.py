@@ -50,7 +50,7 @@ class StudyTeachers(SceneMaterial):
     adaptation_rate: float
     teachers: int
     teacher_dropout: float = 0.0
-    teacher_smoothing: float = 0.1
+    teacher_smoothing: float = 0.0
     polluted_share: float = 0.5
 
     def teacher_stages(self, number: int) -> Iterator[Stage]:
