@@ -138,17 +138,20 @@ def extract_regions(
         ValueError: the folder holds the regions of another detector, other photos or other settings.
     """
 
-    def pixels_of(record: Record, view: int) -> np.ndarray:
-        pixels = load_pixels(record.path, image_size, crop_of(record.photo_id, view))
-        return pixels[:, ::-1] if view == FLIP else pixels
+    def decode(record: Record, view: int) -> np.ndarray:
+        return load_pixels(record.path, image_size, crop_of(record.photo_id, view))
 
     with ThreadPoolExecutor(2) as loaders:
 
+        def decode_all(chosen: Sequence[Record], view: int) -> Tensor:
+            return torch.from_numpy(np.stack(list(loaders.map(decode, chosen, repeat(view)))))
+
         def describe_views(rows: Sequence[int]) -> Iterator[Regions]:
             chosen = [records[row] for row in rows]
+            whole = decode_all(chosen, IDENTITY)
+            known = {IDENTITY: whole, FLIP: whole.flip(2)}
             for view in range(views):
-                pixels = np.stack(list(loaders.map(pixels_of, chosen, repeat(view))))
-                yield describe(torch.from_numpy(pixels), chosen, view)
+                yield describe(known[view] if view in known else decode_all(chosen, view), chosen, view)
 
         photo_ids = [record.photo_id for record in records]
         return fill_store(describe_views, photo_ids, folder, key, views, batch_size, label)
