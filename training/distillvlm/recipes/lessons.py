@@ -15,17 +15,22 @@ from distillvlm.tasks.objective import Objective
 from distillvlm.tasks.pretraining import PretrainingObjective
 
 Who = Literal["teacher", "student"]
-Kind = Literal["pretraining", "finetuning", "scst"]
-OBJECTIVES: dict[Kind, Objective] = {"pretraining": PretrainingObjective(), "finetuning": LanguageObjective()}
+Kind = Literal["texts", "pretraining", "finetuning", "scst"]
+OBJECTIVES: dict[Kind, Objective] = {
+    "texts": LanguageObjective(),
+    "pretraining": PretrainingObjective(),
+    "finetuning": LanguageObjective(),
+}
 
 
 @dataclass(frozen=True)
 class Lesson:
     """One training.
 
-    stage: its name and folder. regions: the store it sees. begins: the stage whose weights it starts from. rate: None
-    for the recipe's. taught_by: the stage of the frozen teacher, which sees its own features at the student's boxes.
-    captions_of: the stage that wrote a teacher's captions, which are learnt beside people's.
+    stage: its name and folder. regions: the store it sees; of kind "texts" nothing but the tags that texts tell of.
+    begins: the stage whose weights it starts from. rate: None for the recipe's. taught_by: the stage of the frozen
+    teacher, which sees its own features at the student's boxes. captions_of: the stage that wrote a teacher's captions,
+    which are learnt beside people's.
     """
 
     stage: str
@@ -43,7 +48,7 @@ class Lesson:
     def about(self) -> str:
         taught = f", distilled from {self.taught_by}" if self.taught_by else ""
         captions = f", with captions of {self.captions_of}" if self.captions_of else ""
-        seen = "nothing" if self.blind else self.regions
+        seen = "nothing" if self.blind else "tags" if self.kind == "texts" else self.regions
         return f"{self.who}: {self.kind} on {seen}{taught}{captions}, {self.steps} steps"
 
 

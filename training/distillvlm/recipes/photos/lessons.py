@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
-Who = Literal["teacher", "student"]
-Kind = Literal["texts", "pretraining", "finetuning", "scst"]
+from distillvlm.recipes.lessons import Lesson
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One training.
+class PhotoLesson(Lesson):
+    """left_out: the fold of the training photos that it does not see. soft: it also learns what teachers say of photos
+    that they have not seen."""
 
-    stage: its name and folder. regions: the store it sees; "texts" see tags alone. begins: the stage whose weights it
-    starts from. left_out: the fold of the training photos that it does not see. taught_by: the stage of the frozen
-    teacher whose attention and hidden states are learnt, with `soft` also what teachers say of photos that they have
-    not seen. blind: photos and tags are hidden.
-    """
-
-    stage: str
-    who: Who
-    kind: Kind
-    regions: str
-    steps: int
-    rate: float
-    begins: str | None = None
     left_out: int | None = None
-    taught_by: str | None = None
     soft: bool = False
-    blind: bool = False
 
     @property
     def about(self) -> str:
-        seen = "nothing" if self.blind else "tags" if self.kind == "texts" else self.regions
-        taught = f", distilled from {self.taught_by}" if self.taught_by else ""
         without = f", without fold {self.left_out}" if self.left_out is not None else ""
-        return f"{self.who}: {self.kind} on {seen}{without}{taught}, {self.steps} steps"
+        return f"{super().about}{without}"
 
 
 @dataclass(frozen=True)
@@ -49,34 +31,32 @@ class Steps:
     rate: float
 
 
-def teacher_lessons(teacher: Steps, adaptation: Steps, members: int) -> list[Lesson]:
+def teacher_lessons(teacher: Steps, adaptation: Steps, members: int) -> list[PhotoLesson]:
     """Members each leave out another fold, on the teacher's boxes; then each is adapted to the student's."""
-    own, shared = "teacher-regions", "shared-regions"
-    lessons = [Lesson("teacher-texts", "teacher", "texts", own, teacher.texts, teacher.rate)]
+    own, shared, rate, slow = "teacher-regions", "shared-regions", teacher.rate, adaptation.rate
+    lessons = [PhotoLesson("teacher-texts", "teacher", "texts", own, teacher.texts, None, rate)]
     for fold in range(members):
         first, member, adapted = f"member-{fold}-pretraining", f"member-{fold}", f"adapted-{fold}"
-        lessons += [
-            Lesson(first, "teacher", "pretraining", own, teacher.pretraining, teacher.rate, "teacher-texts", fold),
-            Lesson(member, "teacher", "finetuning", own, teacher.finetuning, teacher.rate, first, fold),
-            Lesson(adapted, "teacher", "finetuning", shared, adaptation.finetuning, adaptation.rate, member, fold),
+        stages = [
+            PhotoLesson(first, "teacher", "pretraining", own, teacher.pretraining, "teacher-texts", rate),
+            PhotoLesson(member, "teacher", "finetuning", own, teacher.finetuning, first, rate),
+            PhotoLesson(adapted, "teacher", "finetuning", shared, adaptation.finetuning, member, slow),
         ]
         if fold == 0:  # the one whose attention and hidden states are learnt
-            before = f"{adapted}-pretraining"
-            steps, rate = adaptation.pretraining, adaptation.rate
-            lessons.append(Lesson(before, "teacher", "pretraining", shared, steps, rate, first, fold))
+            before, steps = f"{adapted}-pretraining", adaptation.pretraining
+            stages.append(PhotoLesson(before, "teacher", "pretraining", shared, steps, first, slow))
+        lessons += [replace(lesson, left_out=fold) for lesson in stages]
     return lessons
 
 
-def student_lessons(student: Steps, scst_steps: int, distilled: bool = True) -> list[Lesson]:
-    own = "student-regions"
-    first, then = ("adapted-0-pretraining", "adapted-0") if distilled else (None, None)
-    before = "student-pretraining"
+def student_lessons(student: Steps, scst_steps: int) -> list[PhotoLesson]:
+    own, before, rate = "student-regions", "student-pretraining", student.rate
+    pretraining = PhotoLesson(before, "student", "pretraining", own, student.pretraining, "student-texts", rate)
+    finetuning = PhotoLesson("student", "student", "finetuning", own, student.finetuning, before, rate)
     return [
-        Lesson("student-texts", "student", "texts", own, student.texts, student.rate),
-        Lesson(before, "student", "pretraining", own, student.pretraining, student.rate, "student-texts", None, first),
-        Lesson(
-            "student", "student", "finetuning", own, student.finetuning, student.rate, before, None, then, distilled
-        ),
-        Lesson("student-scst", "student", "scst", own, scst_steps, student.rate / 6, "student"),
-        Lesson("blind", "student", "finetuning", own, student.finetuning, student.rate, blind=True),
+        PhotoLesson("student-texts", "student", "texts", own, student.texts, None, rate),
+        replace(pretraining, taught_by="adapted-0-pretraining"),
+        replace(finetuning, taught_by="adapted-0", soft=True),
+        PhotoLesson("student-scst", "student", "scst", own, scst_steps, "student", rate / 6),
+        PhotoLesson("blind", "student", "finetuning", own, student.finetuning, None, rate, blind=True),
     ]

@@ -31,23 +31,20 @@ from distillvlm.recipes.language import (
     TextMix,
     begin,
     caption_texts,
-    distil,
     finetuning_batches,
     load_model,
     new_model,
     pretraining_batches,
     question_texts,
     scst_mix,
-    train_alone,
     train_scst,
 )
-from distillvlm.recipes.photos.lessons import Lesson, Steps, student_lessons, teacher_lessons
+from distillvlm.recipes.lessons import train_lesson
+from distillvlm.recipes.photos.lessons import PhotoLesson, Steps, student_lessons, teacher_lessons
 from distillvlm.recipes.photos.material import PhotosMaterial
 from distillvlm.recipes.pipeline import Stage, settings_of
 from distillvlm.recipes.soft_targets import soft_targets_of
 from distillvlm.tasks.distillation import DistillationSettings
-from distillvlm.tasks.language import LanguageObjective
-from distillvlm.tasks.pretraining import PretrainingObjective
 from distillvlm.tasks.scst import ScstSettings
 
 SOFT: tuple[TextKind, ...] = ("captions", "questions")
@@ -93,7 +90,7 @@ class PhotosRecipe(PhotosMaterial):
         """As many as the concept heads' folds: a photo's tags and its teacher come from models that left it out."""
         return self.concepts.folds
 
-    def _stage_of(self, lesson: Lesson) -> Stage:
+    def _stage_of(self, lesson: PhotoLesson) -> Stage:
         names = [lesson.who, "batches", "shares", "polluted_share"]
         names += ["pretraining_losses", "finetuning_losses"] if lesson.taught_by else []
         names += ["scst"] if lesson.kind == "scst" else []
@@ -106,22 +103,19 @@ class PhotosRecipe(PhotosMaterial):
             yield Stage(f"soft-{kind}", about, partial(self.write_soft, kind))
 
     # -- language -------------------------------------------------------------------------------------------------
-    def learn(self, lesson: Lesson, folder: Path) -> dict[str, object]:
+    def learn(self, lesson: PhotoLesson, folder: Path) -> dict[str, object]:
         store, before = self.store(lesson.regions), self.folder / lesson.begins if lesson.begins else None
         model = begin(self.new_model(lesson.who), store, before)
         batches = self.batches_of(lesson, store)
+        assert lesson.rate is not None
         schedule = Schedule(lesson.steps, lesson.rate, ema_decay=0.998, share_steps=50 if lesson.taught_by else 0)
         if lesson.kind == "scst":
             return train_scst(model, self.training, self.words, self.scst, batches, schedule, folder, self.seed)
-        is_pretraining = lesson.kind == "pretraining"
-        objective = PretrainingObjective() if is_pretraining else LanguageObjective()
-        if lesson.taught_by is None:
-            return train_alone(model, objective, batches, schedule, folder, self.seed, lesson.blind)
-        teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by)
-        losses = self.pretraining_losses if is_pretraining else self.finetuning_losses
-        return distil(model, teacher, objective, losses, batches, schedule, folder, self.seed)
+        teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by) if lesson.taught_by else None
+        losses = self.pretraining_losses if lesson.kind == "pretraining" else self.finetuning_losses
+        return train_lesson(lesson, model, teacher, losses, batches, schedule, folder, self.seed)
 
-    def batches_of(self, lesson: Lesson, store: RegionStore) -> Batches:
+    def batches_of(self, lesson: PhotoLesson, store: RegionStore) -> Batches:
         records = [record for record in self.training if not self._is_left_out(record, lesson)]
         teacher_store = self.store("shared-regions") if lesson.taught_by else None
         mix = self.batches
@@ -161,7 +155,7 @@ class PhotosRecipe(PhotosMaterial):
             sources=self.source_tags,
         )
 
-    def _is_left_out(self, record: Record, lesson: Lesson) -> bool:
+    def _is_left_out(self, record: Record, lesson: PhotoLesson) -> bool:
         return lesson.left_out is not None and fold_of(record.photo_id, self.members) == lesson.left_out
 
     def write_soft(self, kind: TextKind, folder: Path) -> dict[str, object]:

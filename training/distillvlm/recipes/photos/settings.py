@@ -100,6 +100,6 @@ def photos(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: 
         student_steps=Steps(texts=2000, pretraining=800, finetuning=4000, rate=8e-4),
         scst_steps=1200,
         # The study's, where each loss has about a tenth of the gradient; to be measured here.
-        pretraining_losses=DistillationSettings(attention=18.0, hidden=1.8, classification=0.0),
+        pretraining_losses=DistillationSettings(attention=18.0, hidden=1.8),
         finetuning_losses=DistillationSettings(attention=3.0),
     )
