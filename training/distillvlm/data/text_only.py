@@ -23,7 +23,7 @@ from distillvlm.data.annotation_files import (
     read_section,
     reading,
 )
-from distillvlm.data.records import Question, Record
+from distillvlm.data.records import COCO_QA, Question, Record
 
 # Two shared sentences of this many words betray the same photo; short ones ("a man is surfing") are common property.
 LONG_SENTENCE_WORDS = 7
@@ -87,7 +87,7 @@ def drop_held_out(texts: Iterable[PhotoText], records: Iterable[Record]) -> list
 
 
 def read_coco_qa(root: Path) -> dict[int, list[Question]]:
-    """The questions of each COCO image id in `coco_qa.json`, marked by question_type "coco_qa".
+    """The questions of each COCO image id in `coco_qa.json`, marked by their question_type.
 
     Source: Ren et al. 2015, arXiv:1505.02074. Rows: image id, question, answer, type, split.
     Raises:
@@ -104,7 +104,7 @@ def read_coco_qa(root: Path) -> dict[int, list[Question]]:
                     text=checked_text(text),
                     answers=(checked_text(answer),),
                     answer_type=COCO_QA_TYPES[kind],
-                    question_type="coco_qa",
+                    question_type=COCO_QA,
                 )
             )
     return dict(questions)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from distillvlm.data.caption_attributes import SYNONYMS
+from distillvlm.data.concepts import said_words
 
 # Plurals that no rule makes.
 PLURALS = {"person": ("people", "men", "women", "children", "ladies", "babies"), "knife": ("knives",)}
@@ -30,7 +30,7 @@ class ToldTags:
         """Rows of the tags that the sentences tell of, in rising order."""
         found: set[int] = set()
         for sentence in sentences:
-            words = re.findall(r"[a-z]+", sentence.lower())
+            words = said_words(sentence)
             for start in range(len(words)):
                 for length in range(1, self.longest + 1):
                     found |= self.rows_of.get(tuple(words[start : start + length]), set())

@@ -23,9 +23,6 @@ from distillvlm.evaluation.vqa import vqa_scores
 CAPTIONS_PER_PHOTO = 5
 """Photos with fewer human captions are not scored: CIDEr-D and BLEU depend on their number."""
 
-COCO_QA = "coco_qa"
-"""`question_type` of questions that a program made from captions; they are for training only."""
-
 Answers = Mapping[str, Mapping[int, str]]
 """Data set -> question_id -> answer (a question_id is unique in its data set only)."""
 
@@ -37,9 +34,7 @@ def captioned(records: Iterable[Record]) -> list[Record]:
 
 def asked(records: Iterable[Record]) -> list[tuple[Record, Question]]:
     """The human questions on the records' photos, each with its record."""
-    return [
-        (record, question) for record in records for question in record.questions if question.question_type != COCO_QA
-    ]
+    return [(record, question) for record in records for question in record.questions if question.is_human]
 
 
 def caption_report(

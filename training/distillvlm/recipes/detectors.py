@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from distillvlm.engine.trainer import Schedule, train
 from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfig
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.detection import DetectionBatches, DetectionTask
+
+TAG_BUFFERS = frozenset({"tagger.table", "tagger.prior"})
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,21 @@ def load_detector(config: DetectorConfig, folder: Path) -> Detector:
 
 def with_tags(detector: Detector, tags: ClassifierTags | None) -> Detector:
     """The same detector with words of its backbone's classifier among its tags."""
-    tagged = Detector(detector.config, tags)
-    missing, unexpected = tagged.load_state_dict(detector.state_dict(), strict=False)
-    buffers = {"tagger.table", "tagger.prior"}
-    if unexpected or not set(missing) <= buffers:
-        raise ValueError(f"detector: expected only {sorted(buffers)} to differ but {missing} and {unexpected} do")
-    return tagged.eval()
+    return with_weights_of(detector, Detector(detector.config, tags), lambda name: name in TAG_BUFFERS)
+
+
+def with_weights_of(trained: Detector, larger: Detector, is_new: Callable[[str], bool]) -> Detector:
+    """A detector that has parts which the trained one has not, with the weights of that.
+
+    is_new: whether a tensor of this name may be missing from the trained one.
+    Raises:
+        ValueError: the two differ in other tensors; names them.
+    """
+    missing, unexpected = larger.load_state_dict(trained.state_dict(), strict=False)
+    strangers = [*unexpected, *(name for name in missing if not is_new(name))]
+    if strangers:
+        raise ValueError(f"detector: expected the trained one's tensors but {strangers} differ")
+    return larger.eval()
 
 
 def own_regions(

@@ -190,7 +190,7 @@ class PhotosSmall:
     @cached_property
     def text_questions(self) -> list[Question]:
         """Human questions on photos that are not here: they teach what is asked, and what is likely unseen."""
-        return [q for text in self.texts for q in text.questions if q.question_type != "coco_qa"]
+        return [question for text in self.texts for question in text.questions if question.is_human]
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from distillvlm.data.generated_questions import GENERATED, LARGEST_SHARE, add_generated_questions
-from distillvlm.data.records import ObjectBox, Question, Record, Split
+from distillvlm.data.generated_questions import LARGEST_SHARE, add_generated_questions
+from distillvlm.data.records import GENERATED, ObjectBox, Question, Record, Split
 
 LABELS = ("cat", "dog", "skis")
 

@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from distillvlm.data.records import Question, Record
+from distillvlm.data.records import COCO_QA, GENERATED, Question, Record
 from distillvlm.evaluation.captions import bleu_counts, bleu_of_counts, cider_d
 from distillvlm.evaluation.report import (
-    COCO_QA,
     asked,
     captioned,
     compare_answers,
@@ -77,6 +76,13 @@ def test_majority_is_that_of_the_training_questions_of_the_same_data_set() -> No
         "coco": {4: "dog", 5: "dog", 6: "dog"},
         "daquar": {4: "lamp", 5: "lamp"},
     }
+
+
+@pytest.mark.parametrize("made_by_a_program", [COCO_QA, GENERATED])
+def test_questions_of_a_program_are_no_persons_prior(made_by_a_program: str) -> None:
+    made = [question(100 + n, "yes", question_type=made_by_a_program) for n in range(50)]
+    training = [*TRAINING, record("coco/99", *made, split="train"), record("daquar/99", *made, split="train")]
+    assert text_baselines(VALIDATION, training) == text_baselines(VALIDATION, TRAINING)
 
 
 def test_margin_over_another_model_is_paired_over_all_data_sets() -> None:

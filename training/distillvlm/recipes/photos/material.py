@@ -14,7 +14,7 @@ from distillvlm.data.concepts import concept_words
 from distillvlm.data.confusion import Confusion
 from distillvlm.data.content_words import ContentWords
 from distillvlm.data.duplicates import twins_of_held_out
-from distillvlm.data.generated_questions import GENERATED, add_generated_questions
+from distillvlm.data.generated_questions import add_generated_questions
 from distillvlm.data.photos import load_photos
 from distillvlm.data.records import Question, Record, of_split
 from distillvlm.data.region_store import RegionStore, save_tags
@@ -23,7 +23,7 @@ from distillvlm.data.text_only import PhotoText, load_text_only
 from distillvlm.data.vocabulary import bert_vocabulary, build_vocabulary, merge_vocabularies
 from distillvlm.data.words import Words, words_over
 from distillvlm.engine.trainer import Schedule
-from distillvlm.evaluation.report import COCO_QA, captioned
+from distillvlm.evaluation.report import captioned
 from distillvlm.evaluation.vqa import build_answer_vocabulary
 from distillvlm.modeling.detector import Detector, DetectorConfig
 from distillvlm.modeling.detector.companions import Companion
@@ -34,6 +34,7 @@ from distillvlm.recipes.detectors import (
     own_regions,
     regions_at_boxes_of,
     train_detector,
+    with_weights_of,
 )
 from distillvlm.recipes.pipeline import Stage, settings_of
 
@@ -136,7 +137,7 @@ class PhotosMaterial:
     @cached_property
     def text_questions(self) -> list[Question]:
         """People's questions on photos that are not here: they teach what is asked, and what is likely unseen."""
-        return [question for text in self.texts for question in text.questions if is_human(question)]
+        return [question for text in self.texts for question in text.questions if question.is_human]
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -161,7 +162,7 @@ class PhotosMaterial:
             build_vocabulary(bert, captions, self.least[0], always=tags),
             build_vocabulary(bert, (*captions, *described, *asked), self.least[1]),
         )
-        human = [question for question in questions if is_human(question)]
+        human = [question for question in questions if question.is_human]
         answers = build_answer_vocabulary([*human, *self.text_questions], self.least_answers)
         words = words_over(vocabulary, [*captions, *described], tags, answers)
         words.save(folder / "words.json")
@@ -208,12 +209,9 @@ class PhotosMaterial:
         return self.heads.detector_with_tags()
 
     def teachers_detector(self) -> Detector:
-        detector = Detector(self.detector_config(self.teacher_detector, self.companions))
         trained = load_detector(self.detector_config(self.teacher_detector), self.folder / "teacher-detector")
-        missing, unexpected = detector.load_state_dict(trained.state_dict(), strict=False)
-        if unexpected or not all(name.startswith("companions.") for name in missing):
-            raise ValueError(f"teacher's detector: expected only companions to be new but {missing} are")
-        return detector.eval()
+        larger = Detector(self.detector_config(self.teacher_detector, self.companions))
+        return with_weights_of(trained, larger, lambda name: name.startswith("companions."))
 
     # -- regions and tags -----------------------------------------------------------------------------------------
     def make_student_regions(self, folder: Path) -> dict[str, object]:
@@ -266,10 +264,6 @@ class PhotosMaterial:
     def store(self, stage: str) -> RegionStore:
         """Regions of a stage, with the concept head's tags."""
         return RegionStore(self.folder / stage, self.folder / "concepts" / "tags.npz")
-
-
-def is_human(question: Question) -> bool:
-    return question.question_type not in (COCO_QA, GENERATED)
 
 
 def facts_of(store: RegionStore) -> dict[str, object]:
