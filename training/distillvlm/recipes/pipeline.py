@@ -29,7 +29,8 @@ class Stage:
     settings: those of the recipe that its results depend on; results made with others are never taken up.
     parallel: a training, in which every process of `torchrun` or `accelerate launch` takes part; other stages are run
     by the first process while the rest wait. repeats: is run again each time, like a report of what is there.
-    seconds: how long it takes on two cores, about; 0 where nobody has said.
+    seconds: how long it takes on two cores, about; 0 where nobody has said. after: earlier stages whose results it
+    stands on; None: the one before it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Stage:
     parallel: bool = False
     repeats: bool = False
     seconds: float = 0.0
+    after: tuple[str, ...] | None = None
 
 
 def settings_of(recipe: object, *names: str) -> dict[str, object]:
@@ -57,17 +59,16 @@ def run_stages(stages: Sequence[Stage], folder: Path, only: str | None = None, u
     for pattern in (only, until):
         if pattern is not None and not any(fnmatch(name, pattern) for name in names):
             raise ValueError(f"stage: expected one of {', '.join(names)} but received {pattern!r}")
-    origin = ""
+    origins = origins_of(stages)
     for stage in stages:
-        origin = _origin(stage, origin)
         if only is None or fnmatch(stage.name, only):
-            run_stage(stage, folder / stage.name, origin)
+            run_stage(stage, folder / stage.name, origins[stage.name])
         if until is not None and fnmatch(stage.name, until):
             break
 
 
 def run_stage(stage: Stage, folder: Path, origin: str) -> None:
-    """`origin` stands for the settings of this stage and of those before it.
+    """`origin` stands for the settings of this stage and of those that it stands on.
 
     Raises:
         ValueError: the folder holds results, or a begun training, of another origin.
@@ -91,9 +92,14 @@ def run_stage(stage: Stage, folder: Path, origin: str) -> None:
     processes.print(f"{stage.name}: finished in {seconds} s {facts or ''}", flush=True)
 
 
-def _origin(stage: Stage, before: str) -> str:
-    described = json.dumps([before, stage.name, _described(stage)])
-    return hashlib.sha256(described.encode()).hexdigest()[:16]
+def origins_of(stages: Sequence[Stage]) -> dict[str, str]:
+    """By stage, what stands for its settings and for those of all stages that it stands on."""
+    origins: dict[str, str] = {}
+    for stage in stages:
+        needed = list(origins)[-1:] if stage.after is None else stage.after
+        described = json.dumps([*(origins[name] for name in needed), stage.name, _described(stage)])
+        origins[stage.name] = hashlib.sha256(described.encode()).hexdigest()[:16]
+    return origins
 
 
 def _described(stage: Stage) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,22 @@ def test_results_of_other_settings_are_not_taken_up(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "three")
     run_stages(slower, tmp_path)
     assert ran == ["one", "two", "three", "two", "three"]
+
+
+def test_settings_of_a_stage_that_another_does_not_stand_on_leave_its_results_alone(tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def aside(rates: Mapping[str, float]) -> list[Stage]:
+        one, two, three = recording(["one", "two", "three"], ran, rates=rates)
+        return [one, two, replace(three, after=("one",))]
+
+    run_stages(aside({}), tmp_path)
+    shutil.rmtree(tmp_path / "two")
+    run_stages(aside({"two": 0.01}), tmp_path)
+    assert ran == ["one", "two", "three", "two"]
+    shutil.rmtree(tmp_path / "one")
+    with pytest.raises(ValueError, match="two: a setting of an earlier stage has changed"):
+        run_stages(aside({"one": 0.01, "two": 0.01}), tmp_path)
 
 
 def test_a_stage_that_was_cut_off_is_not_continued_with_other_settings(tmp_path: Path) -> None:

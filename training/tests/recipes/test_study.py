@@ -17,13 +17,14 @@ from distillvlm.data.scenes.layout import make_scene
 from distillvlm.evaluation.paired import paired_t
 from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize
-from distillvlm.recipes.pipeline import run_stages
+from distillvlm.recipes.pipeline import origins_of, run_stages
 from distillvlm.recipes.study.cells import GROUPS, PILOT, Group
 from distillvlm.recipes.study.gate import Gate
+from distillvlm.recipes.study.kept_scores import kept_shares, read_kept
 from distillvlm.recipes.study.oracle import consensus_captions
 from distillvlm.recipes.study.recipe import StudyRecipe
 from distillvlm.recipes.study.results import Results, Run
-from distillvlm.recipes.study.scores import METRICS, Scores
+from distillvlm.recipes.study.scores import METRICS, Scores, read_scores
 
 LEFT_OUT = ("losses", "queues", "hundredth", "search-smoothing", "search-dropout", "search-length")
 CELLS = {cell.name for group in GROUPS if group.name not in LEFT_OUT for cell in group.cells}
@@ -63,12 +64,15 @@ def tiny_study(folder: Path, groups: tuple[Group, ...], gate: Gate = OPEN) -> St
     )
 
 
+def of_tests() -> tuple[Group, ...]:
+    wanted = [group for group in GROUPS if group.name not in LEFT_OUT]
+    return tuple(replace(group, seeds=1, data_share=min(1.0, 5 * group.data_share)) for group in wanted)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    wanted = [group for group in GROUPS if group.name not in LEFT_OUT]
-    groups = tuple(replace(group, seeds=1, data_share=min(1.0, 5 * group.data_share)) for group in wanted)
-    recipe = tiny_study(folder, groups)
+    recipe = tiny_study(folder, of_tests())
     run_stages(recipe.stages(), recipe.folder)
     return folder
 
@@ -88,6 +92,23 @@ def test_every_cell_has_a_row_in_the_tables_and_in_the_file_for_programs(run: Pa
     } <= compared
     assert {row["unit"] for row in found["comparisons"]} == {"scene"}  # one seed has no spread
     assert (run / "docs" / "study.svg").read_text().count("all + sequence") > 0
+
+
+def test_a_report_needs_no_models_but_scores_of_the_same_settings(run: Path) -> None:
+    recipe = tiny_study(run, of_tests())
+    kept, origins = run / "docs" / "study-scores", origins_of(recipe.stages())
+    evaluations = {path.parent.name for path in (run / "runs").glob("*-evaluation/done.json")}
+    assert {f"{path.stem}-evaluation" for path in kept.iterdir()} == {
+        name for name in evaluations if not name.startswith("pilot")
+    }
+    found = read_kept(kept, "test", origins).runs["all", 1]
+    scored = read_scores(run / "runs" / "headline-1-evaluation" / "all.test.npz")
+    np.testing.assert_allclose(found.scores.captions, scored.captions, rtol=1e-6)
+    np.testing.assert_array_equal(found.scores.answers, scored.answers)
+    assert set(kept_shares(kept / "headline-1.npz", "all")) == {"pretraining", "finetuning"}
+    slower = origins_of(replace(recipe, student_rate=1e-4).stages())
+    with pytest.raises(ValueError, match=r"npz: was made with other settings; remove it"):
+        read_kept(kept, "test", slower)
 
 
 def test_cells_of_one_seed_share_weights_and_batches_until_their_losses_part(run: Path) -> None:

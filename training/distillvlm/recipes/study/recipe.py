@@ -23,7 +23,7 @@ from distillvlm.recipes.language import (
     new_model,
 )
 from distillvlm.recipes.lessons import Kind
-from distillvlm.recipes.pipeline import Stage, settings_of
+from distillvlm.recipes.pipeline import Stage, origins_of, settings_of
 from distillvlm.recipes.study.cells import SHARE_STEPS, Cell, Group, Teaching
 from distillvlm.recipes.study.costs import (
     DISTILLED_STEP,
@@ -36,6 +36,7 @@ from distillvlm.recipes.study.costs import (
     cost_table,
 )
 from distillvlm.recipes.study.gate import Gate, check_gate
+from distillvlm.recipes.study.kept_scores import keep_scores
 from distillvlm.recipes.study.report import write_report
 from distillvlm.recipes.study.scores import Said
 from distillvlm.recipes.study.teachers import StudyTeachers
@@ -81,7 +82,13 @@ class StudyRecipe(StudyTeachers):
             *self._group_stages(self.pilot[0]),
             *self.teacher_stages(1),
             *self._group_stages(self.pilot[1]),
-            Stage("gate", "is there anything to find?", self.check, settings_of(self, "gate")),
+            Stage(
+                "gate",
+                "is there anything to find?",
+                self.check,
+                settings_of(self, "gate"),
+                after=("teacher-1-evaluation", *(f"{group.name}-1-evaluation" for group in self.pilot)),
+            ),
             *(stage for number in range(2, self.teachers + 1) for stage in self.teacher_stages(number)),
             *(stage for group in self.groups for stage in self._group_stages(group)),
             Stage("report", f"writes {self.docs / 'study.md'}", self.report, repeats=True),
@@ -90,22 +97,36 @@ class StudyRecipe(StudyTeachers):
     def _group_stages(self, group: Group) -> Iterator[Stage]:
         names = ", ".join(cell.name for cell in group.cells)
         settings = {
-            "group": group,
+            "group": replace(group, seeds=0),  # how many there are changes none of them
             **settings_of(self, "student", "batch", "student_steps", "scst_steps", "student_rate"),
         }
         for seed in range(1, group.seeds + 1):
-            name = f"{group.name}-{seed}"
+            name, after = f"{group.name}-{seed}", self._needed_by(group, seed)
             if group.teacher_captions:
                 run = partial(self.write_captions, seed)
                 seconds = (self.annotated or 0) * TEACHER_CAPTION
-                yield Stage(f"{name}-captions", "of the adapted teacher", run, settings, seconds=seconds)
+                yield Stage(f"{name}-captions", "of the adapted teacher", run, settings, seconds=seconds, after=after)
+                after = (f"{name}-captions",)
             for kind in kinds_of(group):
                 run = partial(self.train_group, group, seed, kind)
                 seconds = self.steps_of(group, kind) * seconds_of_step(group, kind)
-                yield Stage(f"{name}-{kind}", names, run, settings, seconds=seconds)
+                yield Stage(f"{name}-{kind}", names, run, settings, seconds=seconds, after=after)
+                after = (f"{name}-{kind}",)
             run = partial(self.evaluate_group, group, seed)
             seconds = STUDENT_EVALUATION * len(group.cells)
-            yield Stage(f"{name}-evaluation", "on validation and test", run, seconds=seconds)
+            yield Stage(f"{name}-evaluation", "on validation and test", run, seconds=seconds, after=after)
+
+    def _needed_by(self, group: Group, seed: int) -> tuple[str, ...]:
+        """The stages that a group's first one stands on: the teacher's, and the cells' that it goes on from."""
+        number = self.teacher_of(seed)
+        taught = group.teacher_captions > 0 or any(cell.pretraining or cell.finetuning for cell in group.cells)
+        who = [f"{who}-{number}" for who in ("adapted", "control") if taught]
+        before = {cell.begins for cell in group.cells if cell.begins}
+        begun = [f"{self.group_of(cell).name}-{seed}-pretraining" for cell in sorted(before)]
+        if group.scst:
+            begun = [self.trained(self._before_scst(cell), seed).parent.name for cell in group.cells]
+        pretraining = [f"{each}-pretraining" for each in who]
+        return ("shared-regions", *pretraining, *who, *dict.fromkeys(begun))
 
     # -- data -----------------------------------------------------------------------------------------------------
     def records_for(self, group: Group, seed: int) -> list[Record]:
@@ -176,10 +197,13 @@ class StudyRecipe(StudyTeachers):
         if kind == "pretraining":
             return None
         if kind == "scst":
-            return self.trained(cell.name.removesuffix(" + scst"), seed)
+            return self.trained(self._before_scst(cell), seed)
         if cell.begins is None:
             return self.folder / f"{group.name}-{seed}-pretraining" / cell.name
         return self.folder / f"{self.group_of(cell.begins).name}-{seed}-pretraining" / cell.begins
+
+    def _before_scst(self, cell: Cell) -> str:
+        return cell.name.removesuffix(" + scst")
 
     def group_of(self, cell: str) -> Group:
         return next(group for group in self.groups if cell in {one.name for one in group.cells})
@@ -205,11 +229,13 @@ class StudyRecipe(StudyTeachers):
         return check_gate(self.gate, plain, rich, teacher, val, self.difficulty, self.seed)
 
     def report(self, folder: Path) -> dict[str, object]:
-        """From all evaluations that are there."""
+        """From all evaluations that are there or were kept beside an earlier report."""
         teacher = Pair(self.detector("teacher-detector", self.teacher_detector), self.new_teacher(1))
         student = Pair(self.detector("student-detector", self.student_detector), self.new_student(1))
         costs = cost_table({"teacher": teacher, "student": student})
-        write_report(self.folder, self.groups, self.docs, self._preface(), costs)
+        kept, origins = self.docs / "study-scores", origins_of(self.stages())
+        keep_scores(self.folder, kept, origins)
+        write_report(kept, origins, self.groups, self.docs, self._preface(), costs)
         return {}
 
     def _preface(self) -> str:

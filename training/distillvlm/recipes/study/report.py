@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 
 from distillvlm.data.atomic_files import write_text_atomically
-from distillvlm.recipes.study.cells import HEADLINE, SEARCH, SHARE_STEPS, Cell, Group
-from distillvlm.recipes.study.results import Comparison, Results, as_json, gradient_shares_of, read_results
+from distillvlm.recipes.study.cells import HEADLINE, SEARCH, Cell, Group
+from distillvlm.recipes.study.kept_scores import Shares, kept_shares, read_kept
+from distillvlm.recipes.study.results import Comparison, Results, as_json
 from distillvlm.recipes.study.scores import METRICS
 
 matplotlib.use("agg")
@@ -31,9 +32,12 @@ TEACHER_PAIRS = (
 HEADLINE_PAIRS = (("all", "none"), ("all", "all-unadapted"), ("all-unadapted", "none"))
 
 
-def write_report(runs: Path, groups: Sequence[Group], docs: Path, preface: str, models: str) -> None:
-    """preface: what was done, for people. models: a table of sizes and costs. `docs` gets the files."""
-    test, val = read_results(runs, "test"), read_results(runs, "val")
+def write_report(
+    kept: Path, origins: Mapping[str, str], groups: Sequence[Group], docs: Path, preface: str, models: str
+) -> None:
+    """kept: folder of scores (`keep_scores`). preface: what was done, for people. models: a table of sizes and costs.
+    `docs` gets the files."""
+    test, val = read_kept(kept, "test", origins), read_kept(kept, "val", origins)
     cells = [cell for group in groups for cell in group.cells]
     pairs = [*TEACHER_PAIRS, *HEADLINE_PAIRS, *_against_plain(cells)]
     comparisons = [row for a, b in pairs for row in test.compare(a, b)]
@@ -56,7 +60,7 @@ def write_report(runs: Path, groups: Sequence[Group], docs: Path, preface: str, 
         cell_table(test, comparisons, cells),
         "## Shares of the gradient\n",
         "At the last layer's input, of `all`, seed 1, averaged over 50 steps at the start, at a tenth and at half.\n",
-        share_table(runs),
+        share_table(kept_shares(kept / f"{HEADLINE.name}-1.npz", "all")),
         "## Sizes and costs\n",
         models,
     ]
@@ -112,14 +116,12 @@ def cell_table(results: Results, comparisons: Sequence[Comparison], cells: Seque
     return "\n".join(lines) + "\n"
 
 
-def share_table(runs: Path) -> str:
+def share_table(by_stage: Mapping[str, Shares]) -> str:
     lines = ["| stage | window | shares |", "|---|---|---|"]
-    for kind in ("pretraining", "finetuning"):
-        folder = runs / f"{HEADLINE.name}-1-{kind}" / "all"
-        if (folder / "losses.jsonl").exists():
-            for window, shares in gradient_shares_of(folder, SHARE_STEPS).items():
-                said = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-                lines.append(f"| {kind} | {window} | {said} |")
+    for stage in ("pretraining", "finetuning"):
+        for window, shares in by_stage.get(stage, {}).items():
+            said = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+            lines.append(f"| {stage} | {window} | {said} |")
     return "\n".join(lines) + "\n"
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distillvlm.engine.gradient_shares import mean_shares, share_windows
-from distillvlm.engine.progress import read_progress
 from distillvlm.evaluation.bootstrap import bootstrap_mean
 from distillvlm.evaluation.paired import paired_t
 from distillvlm.recipes.pipeline import current_commit
-from distillvlm.recipes.study.scores import METRICS, Scores, read_scores
+from distillvlm.recipes.study.scores import METRICS, Scores
 
 
 @dataclass(frozen=True)
@@ -86,26 +83,6 @@ def _of(scores: Scores, metric: str) -> NDArray[np.float64]:
     return scores.captions if metric == "CIDEr-D" else scores.answers
 
 
-def read_results(folder: Path, split: str) -> Results:
-    """Everything that evaluation stages (`<group>-<seed>-evaluation`) have left under a study's folder."""
-    runs = []
-    for stage in sorted(folder.glob("*-evaluation")):
-        group, _, seed = stage.name.removesuffix("-evaluation").rpartition("-")
-        if group.startswith("pilot") or not (stage / "done.json").exists():
-            continue
-        files = sorted(stage.glob(f"*.{split}.npz"))
-        seconds = _seconds(folder, f"{group}-{seed}") / len(files)
-        for path in files:
-            cell = path.name.removesuffix(f".{split}.npz")
-            runs.append(Run(cell, int(seed), split, read_scores(path), seconds))
-    return Results(runs)
-
-
-def _seconds(folder: Path, prefix: str) -> float:
-    done = [json.loads(path.read_text()) for path in folder.glob(f"{prefix}-*/done.json")]
-    return float(sum(one["seconds"] for one in done))
-
-
 def as_json(results: Sequence[Results], comparisons: Sequence[Comparison]) -> str:
     """`study.json`: every run, and the comparisons that the tables show."""
     runs = [
@@ -125,10 +102,3 @@ def as_json(results: Sequence[Results], comparisons: Sequence[Comparison]) -> st
         {name: round(v, 3) if isinstance(v, float) else v for name, v in asdict(row).items()} for row in comparisons
     ]
     return json.dumps({"commit": current_commit(), "runs": runs, "comparisons": rows}, indent=1) + "\n"
-
-
-def gradient_shares_of(folder: Path, share_steps: int) -> dict[str, dict[str, float]]:
-    """By window of a training ("start", "tenth", "half"), each loss's mean share of the gradient."""
-    history = read_progress(folder)
-    windows = share_windows(len(history), share_steps)
-    return {name: mean_shares(history, window) for name, window in windows.items()}

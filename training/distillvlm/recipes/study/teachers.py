@@ -58,9 +58,18 @@ class StudyTeachers(SceneMaterial):
             names = ("teacher", "batch", "polluted_share", "teacher_dropout", "teacher_smoothing")
             settings = {"lesson": lesson, **settings_of(self, *names)}
             seconds = TEACHER_STEP * lesson.steps
-            yield Stage(lesson.stage, lesson.about, partial(self.learn, lesson, number), settings, seconds=seconds)
+            run = partial(self.learn, lesson, number)
+            yield Stage(
+                lesson.stage, lesson.about, run, settings, seconds=seconds, after=(lesson.begins or "shared-regions",)
+            )
         run = partial(self.evaluate_teacher, number)
-        yield Stage(f"teacher-{number}-evaluation", "on validation and test", run, seconds=5 * TEACHER_EVALUATION)
+        yield Stage(
+            f"teacher-{number}-evaluation",
+            "on validation and test",
+            run,
+            seconds=5 * TEACHER_EVALUATION,
+            after=(f"adapted-{number}", f"control-{number}"),
+        )
 
     # -- teachers -------------------------------------------------------------------------------------------------
     def lessons(self, number: int) -> list[Lesson]:
