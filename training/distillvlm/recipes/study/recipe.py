@@ -98,7 +98,7 @@ class StudyRecipe(StudyTeachers):
         names = ", ".join(cell.name for cell in group.cells)
         settings = {
             "group": replace(group, seeds=0),  # how many there are changes none of them
-            **settings_of(self, "student", "batch", "student_steps", "scst_steps", "student_rate"),
+            **settings_of(self, "student", "batch", "question_share", "student_steps", "scst_steps", "student_rate"),
         }
         for seed in range(1, group.seeds + 1):
             name, after = f"{group.name}-{seed}", self._needed_by(group, seed)

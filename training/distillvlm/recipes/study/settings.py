@@ -64,8 +64,9 @@ def study(folder: Path, docs: Path) -> StudyRecipe:
         student=ModelSize(hidden_size=128, num_layers=4, num_heads=8, intermediate_size=512),
         teacher=ModelSize(hidden_size=384, num_layers=6, num_heads=8, intermediate_size=1536),
         batch=(32, 8),
-        teacher_steps=(500, 900),
-        adaptation_steps=(120, 240),
+        question_share=0.67,  # teachers learn where things stand last, after some 600 steps of questions
+        teacher_steps=(500, 1800),
+        adaptation_steps=(120, 350),
         student_steps=(500, 1300),
         scst_steps=150,
         teacher_rate=3e-4,

@@ -37,9 +37,9 @@ SPLITS: tuple[Split, ...] = ("val", "test")
 class StudyTeachers(SceneMaterial):
     """Training scenes beyond the annotated ones serve the gate alone.
 
-    batch: photos of a batch, questions of each; a scene has one caption. Steps: (pre-training, fine-tuning); captions
-    and questions have half of a fine-tuning each. teachers: how many are trained. teacher_smoothing: of words in
-    fine-tuning.
+    batch: photos of a batch, questions of each; a scene has one caption. Steps: (pre-training, fine-tuning).
+    question_share: of a fine-tuning's steps; captions have the rest. teachers: how many are trained. teacher_smoothing:
+    of words in fine-tuning.
     """
 
     teacher: ModelSize
@@ -52,10 +52,11 @@ class StudyTeachers(SceneMaterial):
     teacher_dropout: float = 0.0
     teacher_smoothing: float = 0.0
     polluted_share: float = 0.5
+    question_share: float = 0.5
 
     def teacher_stages(self, number: int) -> Iterator[Stage]:
         for lesson in self.lessons(number):
-            names = ("teacher", "batch", "polluted_share", "teacher_dropout", "teacher_smoothing")
+            names = ("teacher", "batch", "polluted_share", "question_share", "teacher_dropout", "teacher_smoothing")
             settings = {"lesson": lesson, **settings_of(self, *names)}
             seconds = TEACHER_STEP * lesson.steps
             run = partial(self.learn, lesson, number)
@@ -117,7 +118,8 @@ class StudyTeachers(SceneMaterial):
             )
             share = self.polluted_share
             return pretraining_batches([source], self.words, (photos, 1), steps, share, seed, store, shared)
-        mix = TextMix((photos, 1), (photos, questions), steps // 2, steps - steps // 2)
+        asked = round(self.question_share * steps)
+        mix = TextMix((photos, 1), (photos, questions), steps - asked, asked)
         mix = scst_mix(mix) if kind == "scst" else mix
         return finetuning_batches(records, self.words, mix, seed, store, shared)
 
