@@ -37,6 +37,9 @@ SENTENCES = (
     "o'clock ma'am rock'n'roll o'er d'you '90s 90's 1st 2nd 10ft 35mm 5° ½ cup €5 £10",
     "A U.S army man, J. K. Rowling and a boy named T., on S. 2nd street with a T.V. in it.",
     "two-door -lrb- top and bottom -rrb- ____ car with  many   spaces",
+    "How many stories does the bus have?q? A blanket.cake, a cat!dog and Bus.co.uk.",
+    "dark black'blue hair, women'swear, Xi'an, d'or, c'est, T'Pau, j'ai; how many might be hook 'n up",
+    "an Oakland A's pitcher, WE'RE at JOE'S bar, y'all know o’clock and black’blue",
     "",
 )
 CAPTIONS = (
