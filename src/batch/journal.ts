@@ -14,8 +14,14 @@ const FINISHED = '{"finished":true}';
 /** What a power cut may take; a process that is killed loses nothing that it has written. */
 const SYNC_MS = 1_000;
 
+/** The first line. */
+interface Header {
+  readonly fingerprint: Fingerprint;
+  readonly startedAtMs: number;
+}
+
 /**
- * What a run has done, beside its output: a line with the fingerprint, then one for each batch with all of its rows, in
+ * What a run has done, beside its output: a line with the fingerprint and when the run began, then one for each batch with all of its rows, in
  * the order in which they were done. A batch that is there twice counts as it was done last. Half a line at the end is
  * cut off; a batch is there as a whole or not at all.
  */
@@ -25,7 +31,7 @@ export class Journal {
 
   private constructor(
     private readonly handle: FileHandle,
-    readonly fingerprint: Fingerprint,
+    private readonly header: Header,
     private readonly places: JournalPlaces,
     private end: number,
     private isFinished: boolean,
@@ -34,14 +40,16 @@ export class Journal {
   /** Begins a journal. */
   static async create(file: string, fingerprint: Fingerprint): Promise<Journal> {
     const handle = await open(file, 'w+');
-    const header = `${JSON.stringify({ [HEADER]: VERSION, ...fingerprint })}\n`;
     try {
+      // By the clock of the files, which a run compares it with: on storage in a network that is another than ours.
+      const { mtimeMs: startedAtMs } = await handle.stat();
+      const header = `${JSON.stringify({ [HEADER]: VERSION, started_at_ms: startedAtMs, ...fingerprint })}\n`;
       await handle.write(header, 0);
+      return new Journal(handle, { fingerprint, startedAtMs }, new JournalPlaces(), Buffer.byteLength(header), false);
     } catch (error) {
       await handle.close();
       throw error;
     }
-    return new Journal(handle, fingerprint, new JournalPlaces(), Buffer.byteLength(header), false);
   }
 
   /**
@@ -74,15 +82,15 @@ export class Journal {
   /** What a file holds, cut behind its last whole line. */
   private static async read(file: string, handle: FileHandle): Promise<Journal | undefined> {
     const places = new JournalPlaces();
-    let fingerprint: Fingerprint | undefined;
+    let header: Header | undefined;
     let end = 0;
     let finished = false;
     for await (const { text, offset, bytes, whole } of readLines(file)) {
       if (!whole) {
         break;
       }
-      if (fingerprint === undefined) {
-        fingerprint = parseHeader(file, text);
+      if (header === undefined) {
+        header = parseHeader(file, text);
       } else if (text === FINISHED) {
         finished = true;
       } else {
@@ -95,13 +103,22 @@ export class Journal {
       }
       end = offset + bytes;
     }
-    if (fingerprint === undefined) {
+    if (header === undefined) {
       return undefined;
     }
     if ((await handle.stat()).size > end) {
       await handle.truncate(end);
     }
-    return new Journal(handle, fingerprint, places, end, finished);
+    return new Journal(handle, header, places, end, finished);
+  }
+
+  get fingerprint(): Fingerprint {
+    return this.header.fingerprint;
+  }
+
+  /** When the run began, however often it has gone on since; in milliseconds since 1970, as of files. */
+  get startedAtMs(): number {
+    return this.header.startedAtMs;
   }
 
   /** Whether a run has come to its end, its output included. */
@@ -180,11 +197,12 @@ async function writeWhole(handle: FileHandle, bytes: Uint8Array, position: numbe
   }
 }
 
-function parseHeader(file: string, text: string): Fingerprint {
+function parseHeader(file: string, text: string): Header {
   try {
-    const { [HEADER]: version, ...fingerprint } = JSON.parse(text) as Record<string, unknown>;
+    // One without a time is of before there was one: whatever is there is from before it.
+    const { [HEADER]: version, started_at_ms = Infinity, ...fingerprint } = JSON.parse(text) as Record<string, unknown>;
     if (version === VERSION) {
-      return fingerprint;
+      return { fingerprint, startedAtMs: Number(started_at_ms) };
     }
   } catch {
     // Said below.

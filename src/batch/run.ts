@@ -18,8 +18,8 @@ export interface RunOptions {
   readonly unordered: boolean;
   /** Batches with a broken item are done again. */
   readonly retryFailed: boolean;
-  /** Whether an item has a result of an earlier run and is left out. */
-  readonly isDone?: (item: Item) => Promise<boolean>;
+  /** Whether an item has a result from before this run, which began at `startedAtMs`, and is left out. */
+  readonly isDone?: (item: Item, startedAtMs: number) => Promise<boolean>;
 }
 
 /**
@@ -34,13 +34,13 @@ export async function run(
   progress: Progress,
   options: RunOptions,
 ): Promise<void> {
-  const { batchSize, window, retryFailed, unordered } = options;
+  const { batchSize, window, retryFailed, unordered, isDone = () => Promise.resolve(false) } = options;
   const take = async (batch: ItemBatch): Promise<DoneBatch> => {
     const earlier = await journal.read(batch.index);
     if (earlier !== undefined && !(retryFailed && journal.hasFailures(batch.index))) {
       return { rows: earlier, resumed: true };
     }
-    const rows = await scoreBatch(batch, scorer, options, earlier);
+    const rows = await scoreBatch(batch, scorer, (item) => isDone(item, journal.startedAtMs), earlier);
     await journal.append(batch.index, rows);
     return { rows, resumed: false };
   };
@@ -52,12 +52,10 @@ export async function run(
 async function scoreBatch(
   { index, items }: ItemBatch,
   scorer: Scorer,
-  { isDone }: RunOptions,
+  isDone: (item: Item) => Promise<boolean>,
   earlier: readonly Row[] | undefined,
 ): Promise<Row[]> {
-  const done = earlier
-    ? earlier.map(({ skipped }) => skipped)
-    : await Promise.all(items.map((item) => isDone?.(item) ?? Promise.resolve(false)));
+  const done = earlier ? earlier.map(({ skipped }) => skipped) : await Promise.all(items.map(isDone));
   const wanted = items.filter((_, n) => !done[n]);
   const outcomes = wanted.length === 0 ? [] : [...(await scorer.score({ index, items: wanted }))];
   return items.map((item, n) => toRow(item, done[n] ? { skipped: true } : outcomes.shift()));

@@ -78,7 +78,8 @@ export async function score(inputs: readonly string[], options: Options, setting
         shard: options.shard,
         unordered: options.unordered ?? false,
         retryFailed: options.retryFailed ?? false,
-        ...(options.skipExisting && sidecar && { isDone: ({ image }) => hasSidecar(image, sidecar) }),
+        ...(options.skipExisting &&
+          sidecar && { isDone: ({ image }, startedAtMs) => hasSidecar(image, sidecar, startedAtMs) }),
       },
       createScorer: () => choice.create(runOf(fingerprint)),
     };

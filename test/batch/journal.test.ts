@@ -1,4 +1,4 @@
-import { readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { Journal, requireSame } from '../../src/batch/journal';
 import { temporaryFolder } from './temporary-folder';
 
@@ -31,6 +31,8 @@ test('what was appended is there when it is opened again', async () => {
   await written();
   const journal = await reopened();
   expect(journal.fingerprint).toEqual(FINGERPRINT);
+  expect(journal.startedAtMs).toBeLessThanOrEqual(statSync(at('j')).mtimeMs);
+  expect(journal.startedAtMs).toBeGreaterThan(statSync(at('j')).mtimeMs - 60_000);
   expect(await journal.read(0)).toEqual(ROWS[0]);
   expect(await journal.read(1)).toEqual(ROWS[1]);
   expect(await journal.read(2)).toBeUndefined();

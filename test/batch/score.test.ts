@@ -169,6 +169,25 @@ test('of a batch that is tried again, what was scored has left sidecars of its o
   expect(readFileSync(photos('more/b.webp.txt'), 'utf8')).toBe('my own\n');
 });
 
+test('photos that an input names twice are both scored beside sidecars of the same run, killed or not', async () => {
+  writeFileSync(photos('more/b.webp.txt'), 'from before\n');
+  const list = ['a.jpg', 'more/b.webp', ...Array<string>(10).fill('a.jpg'), 'more/b.webp'].map((name) => photos(name));
+  writeFileSync(at('list.txt'), list.join('\n'));
+  const args = [at('list.txt'), '--sidecar', 'txt', '--skip-existing', '--batch-size', '1', '--workers', '1'];
+  expect((await score([...args, '--out', out()])).code).toBe(0);
+  expect(readRows(out())).toHaveLength(11);
+
+  // The same when it goes on with the sidecar there.
+  const journal = readFileSync(`${out()}.journal`, 'utf8').split('\n');
+  writeFileSync(`${out()}.journal`, `${journal.slice(0, 3).join('\n')}\n`);
+  const whole = readFileSync(out(), 'utf8');
+  expect((await score([...args, '--out', out()])).code).toBe(0);
+  expect(readFileSync(out(), 'utf8')).toBe(whole);
+
+  const restarted = await score([...args, '--out', out(), '--restart', '--json']);
+  expect(JSON.parse(restarted.printed)).toMatchObject({ items: 13, scored: 0, skipped: 13 });
+});
+
 test('standard input gives a list, with NUL for names that hold line breaks', async () => {
   cpSync(photos('a.jpg'), photos('two\nlines "🐕" =1+1.jpg'));
   const input = `${photos('two\nlines "🐕" =1+1.jpg')}\0${photos('a.jpg')}\0`;

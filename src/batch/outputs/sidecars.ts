@@ -1,7 +1,6 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import type { Row } from '../item';
 import { RunError } from '../errors';
-import { exists } from '../exists';
 import type { Writer } from './results-file';
 
 export const SIDECARS = ['txt', 'xmp'] as const;
@@ -12,8 +11,10 @@ export function sidecarOf(image: string, kind: SidecarKind): string {
   return `${image}.${kind}`;
 }
 
-export function hasSidecar(image: string, kind: SidecarKind): Promise<boolean> {
-  return exists(sidecarOf(image, kind));
+/** Whether there is one from before `beforeMs`: in milliseconds since 1970, by the clock of the files. */
+export async function hasSidecar(image: string, kind: SidecarKind, beforeMs: number): Promise<boolean> {
+  const there = await stat(sidecarOf(image, kind)).catch(() => undefined);
+  return there !== undefined && there.mtimeMs < beforeMs;
 }
 
 /** Writes a photo's caption beside it. A file of that name that says something else is somebody's work: it stays. */
