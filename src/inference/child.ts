@@ -5,21 +5,29 @@ import { precisionOn, precisionsOf, requirePrecision } from '../onnx/precision';
 import { modelId } from '../vision-language/facts';
 import { Predictor } from '../vision-language/predictor';
 import type { AnswerResult, CaptionResult } from '../vision-language/results';
-import { Ended, type StageReport } from '../vision-language/stage';
+import { Ended, type Interest, type StageReport } from '../vision-language/stage';
 import type { AnnouncedBatch, Batch, LoadOrder, MessageToChild, MessageToParent, Outcome } from './messages';
 import { receivePhoto } from './photo-pipe';
 import { WARM_UP } from './warm-up';
 
-// Entry of an inference process: loads the bundles that it is told, then turns batches into outcomes, one at a time.
+// Entry of an inference process: loads the bundles that it is told, then turns batches into outcomes. One at a time has
+// the graphs; a further one is decoded meanwhile.
+
+/** A batch with whether each of its photos is still wanted. */
+interface WatchedBatch extends Omit<Batch, 'photos'> {
+  readonly photos: readonly (Batch['photos'][number] & Interest)[];
+}
 
 /** By `name@version`; the first answers what names none. */
 let predictors: ReadonlyMap<string, Predictor> = new Map();
-/** One for each photo of the batch that is running. */
-let cancellations: readonly AbortController[] = [];
+/** One for each photo, by the ids of the batches that are here. */
+const cancellations = new Map<number, readonly AbortController[]>();
+/** Resolves when every batch that has come has ended, however it did. */
+let graphsFree: Promise<unknown> = Promise.resolve();
 
 process.on('message', (message: MessageToChild) => {
   obey(message).catch((error: unknown) => {
-    send({ type: 'failed', reason: messageOf(error) });
+    send({ type: 'failed', id: message.type === 'run' ? message.id : undefined, reason: messageOf(error) });
   });
 });
 process.on('disconnect', () => process.exit());
@@ -33,11 +41,13 @@ async function obey(message: MessageToChild): Promise<void> {
     case 'load':
       send({ type: 'ready', device: await load(message), msPerUnit: await warmUp() });
       break;
-    case 'run':
-      send({ type: 'outcomes', outcomes: await run(receive(message.batch)), residentBytes: process.memoryUsage.rss() });
+    case 'run': {
+      const { id, batch } = message;
+      send({ type: 'outcomes', id, outcomes: await runInTurn(id, batch), residentBytes: process.memoryUsage.rss() });
       break;
+    }
     case 'cancel':
-      cancellations[message.photo]?.abort();
+      cancellations.get(message.id)?.[message.photo]?.abort();
   }
 }
 
@@ -70,11 +80,24 @@ function idOf(bundle: Bundle | undefined): string {
   return bundle === undefined ? '' : modelId(bundle.manifest);
 }
 
-function receive({ photos, ...batch }: AnnouncedBatch): Batch {
-  return {
-    ...batch,
-    photos: photos.map(({ imageBytes, questions }) => ({ image: receivePhoto(imageBytes), questions })),
-  };
+async function runInTurn(id: number, { photos: announced, ...batch }: AnnouncedBatch): Promise<Outcome[]> {
+  const photos = announced.map(({ imageBytes, questions }) => ({
+    image: receivePhoto(imageBytes),
+    questions,
+    cancellation: new AbortController(),
+  }));
+  cancellations.set(
+    id,
+    photos.map(({ cancellation }) => cancellation),
+  );
+  const watched = photos.map(({ cancellation, ...photo }) => ({ ...photo, signal: cancellation.signal }));
+  const running = run({ ...batch, photos: watched }, graphsFree);
+  graphsFree = running.catch(ignore);
+  try {
+    return await running;
+  } finally {
+    cancellations.delete(id);
+  }
 }
 
 /** @returns what the last batch took, which is of one unit; with several bundles, the slowest of them */
@@ -82,25 +105,22 @@ async function warmUp(): Promise<number> {
   let slowestMs = 0;
   for (const model of predictors.keys()) {
     let startMs = 0;
-    for (const batch of WARM_UP) {
+    for (const { photos, ...batch } of WARM_UP) {
       startMs = performance.now();
-      await run({ ...batch, model });
+      await run({ ...batch, model, photos: photos.map((photo) => ({ ...photo, signal: { aborted: false } })) });
     }
     slowestMs = Math.max(slowestMs, performance.now() - startMs);
   }
   return slowestMs;
 }
 
-async function run({ task, model, options, photos }: Batch): Promise<Outcome[]> {
+async function run({ task, model, options, photos }: WatchedBatch, turn?: Promise<unknown>): Promise<Outcome[]> {
   const predictor = model === undefined ? [...predictors.values()][0] : predictors.get(model);
   if (predictor === undefined) {
     throw new Error(`Expected the bundle ${model} to be loaded before its first batch`);
   }
-  const requests = photos.map((photo) => ({ ...photo, cancellation: new AbortController() }));
-  cancellations = requests.map(({ cancellation }) => cancellation);
-  const cancellable = requests.map(({ cancellation, ...photo }) => ({ ...photo, signal: cancellation.signal }));
   const results =
-    task === 'caption' ? await predictor.caption(cancellable, options) : await predictor.answer(cancellable, options);
+    task === 'caption' ? await predictor.caption(photos, options, turn) : await predictor.answer(photos, options, turn);
   return results.map(toOutcome);
 }
 

@@ -20,6 +20,8 @@ export interface InferenceOptions {
   readonly maxBatch: number;
   /** How long a job waits for others to share its batch while a process is free; by default not at all. */
   readonly batchWaitMs?: number;
+  /** Batches that a process decodes while it runs another; by default none. */
+  readonly ahead?: number;
   /** What no stage of a batch takes; one that does has hung, and costs the process. */
   readonly stageTimeoutMs: number;
   /** Pixels of the photos that a process decodes side by side, those of the largest photo at least. */
@@ -41,6 +43,7 @@ export function createInferenceService(options: InferenceOptions): InferenceServ
     threads,
     maxBatch,
     batchWaitMs = 0,
+    ahead = 0,
     stageTimeoutMs,
     maxPixelsInDecoding,
     cacheBytes,
@@ -59,6 +62,7 @@ export function createInferenceService(options: InferenceOptions): InferenceServ
     processes,
     maxBatch,
     batchWaitMs,
+    ahead,
     logger,
   });
 }

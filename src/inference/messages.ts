@@ -50,10 +50,10 @@ export interface LoadOrder {
 
 export type MessageToChild =
   | ({ readonly type: 'load' } & LoadOrder)
-  /** Not before the child is ready, and one at a time. */
-  | { readonly type: 'run'; readonly batch: AnnouncedBatch }
-  /** Drops one photo of the batch that is running. */
-  | { readonly type: 'cancel'; readonly photo: number };
+  /** Not before the child is ready. What comes while a batch runs is decoded meanwhile and has the graphs after it. */
+  | { readonly type: 'run'; readonly id: number; readonly batch: AnnouncedBatch }
+  /** Drops one photo of the batch with this id. */
+  | { readonly type: 'cancel'; readonly id: number; readonly photo: number };
 
 export interface Readiness {
   /** Of the last warm-up batch, and of several bundles the slowest. */
@@ -66,6 +66,11 @@ export type MessageToParent =
   /** While a batch runs, at the end of each stage. */
   | { readonly type: 'stage'; readonly report: StageReport }
   /** One for each photo of the batch, in their order. */
-  | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[]; readonly residentBytes: number }
-  /** The bundle cannot be served, or a batch as a whole failed: a bug, or no memory. */
-  | { readonly type: 'failed'; readonly reason: string };
+  | {
+      readonly type: 'outcomes';
+      readonly id: number;
+      readonly outcomes: readonly Outcome[];
+      readonly residentBytes: number;
+    }
+  /** A batch as a whole failed, by a bug or for want of memory; without an id, the bundle cannot be served. */
+  | { readonly type: 'failed'; readonly id?: number | undefined; readonly reason: string };

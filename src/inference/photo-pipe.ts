@@ -14,7 +14,7 @@ export function sendPhotos(pipe: Writable, photos: readonly { readonly image: Ui
 }
 
 /**
- * Blocks until the photo is here: it is on its way already, and the process has nothing else to do.
+ * Blocks until the photo is here: it is on its way already.
  * @throws Error when the parent is gone
  */
 export function receivePhoto(bytes: number): Uint8Array {

@@ -45,11 +45,16 @@ export class ProcessPool {
 
   /** Processes that have loaded the bundle and live. */
   get readyCount(): number {
-    return [...this.processes].filter(({ status }) => status === 'free' || status === 'busy').length;
+    return this.living.length;
   }
 
-  get free(): InferenceProcess[] {
-    return [...this.processes].filter(({ status }) => status === 'free');
+  /** Processes that have so many batches in hand; with none they are free. */
+  having(batches: number): InferenceProcess[] {
+    return this.living.filter(({ batchesInHand }) => batchesInHand === batches);
+  }
+
+  private get living(): InferenceProcess[] {
+    return [...this.processes].filter(({ status }) => status === 'ready');
   }
 
   /** Ends every process, by force where it does not hear in time. */

@@ -17,6 +17,11 @@ export interface ProcessOptions extends LoadOrder {
   readonly onMemory?: (residentBytes: number) => void;
 }
 
+interface Waiting {
+  readonly resolve: (reply: MessageToParent) => void;
+  readonly reject: (error: Error) => void;
+}
+
 /** Of words that nobody has read yet. */
 const MOST_WORDS_BYTES = 100_000;
 
@@ -25,15 +30,16 @@ export class ProcessDied extends Error {
   override readonly name = 'ProcessDied';
 }
 
-/** A child process with a bundle, for one batch at a time. */
+/** A child process with a bundle, for one batch at a time and, where it is given more, the decoding of those behind it. */
 export class InferenceProcess {
   /** Resolves when the process is gone, with how it went. */
   readonly exited: Promise<string>;
   private readonly child: ChildProcess;
   private hasHung = false;
   private watchdog: NodeJS.Timeout | undefined;
-  private currentStatus: 'loading' | 'free' | 'busy' | 'gone' = 'loading';
-  private waiting: { resolve(reply: MessageToParent): void; reject(error: Error): void } | undefined;
+  private currentStatus: 'loading' | 'ready' | 'gone' = 'loading';
+  /** Who waits for a reply, by the id of the batch; the order to load has none. */
+  private readonly waiting = new Map<number | undefined, Waiting>();
 
   constructor(private readonly options: ProcessOptions) {
     // Flags of the parent's own Node (a debugger's port, a test runner's loader) are not for the child.
@@ -56,7 +62,9 @@ export class InferenceProcess {
     this.exited = new Promise((resolve) => {
       const leave = (how: string): void => {
         this.currentStatus = 'gone';
-        this.waiting?.reject(new ProcessDied(`The inference process ${how}`));
+        for (const { reject } of this.waiting.values()) {
+          reject(new ProcessDied(`The inference process ${how}`));
+        }
         resolve(how);
       };
       this.child.once('exit', (code, signal) => {
@@ -80,8 +88,13 @@ export class InferenceProcess {
     return this.hasHung;
   }
 
-  get status(): 'loading' | 'free' | 'busy' | 'gone' {
+  get status(): 'loading' | 'ready' | 'gone' {
     return this.currentStatus;
+  }
+
+  /** Of a process that is ready: the one that it works on, and those behind. */
+  get batchesInHand(): number {
+    return this.waiting.size;
   }
 
   /**
@@ -89,22 +102,26 @@ export class InferenceProcess {
    */
   async load(): Promise<Readiness> {
     const { bundles, predictor, threads, device, precision, slot } = this.options;
-    const reply = await this.ask({ type: 'load', bundles, predictor, threads, device, precision, slot });
+    const reply = await this.ask(undefined, { type: 'load', bundles, predictor, threads, device, precision, slot });
     if (reply.type !== 'ready') {
       throw new BundleError(reasonOf(reply));
     }
-    this.currentStatus = 'free';
+    this.currentStatus = 'ready';
     return reply;
   }
 
   /**
+   * @param id unlike that of any other batch
    * @returns an outcome for each photo, in their order.
    * @throws Error with the reason when the batch as a whole failed; ProcessDied
    */
-  async run(batch: Batch): Promise<readonly Outcome[]> {
-    this.currentStatus = 'busy';
-    const reply = await this.askWatched(batch);
-    this.currentStatus = 'free';
+  async run(id: number, batch: Batch): Promise<readonly Outcome[]> {
+    const asked = this.ask(id, { type: 'run', id, batch: announce(batch) });
+    sendPhotos(this.photos, batch.photos);
+    this.watchdog ??= this.watch();
+    const reply = await asked.finally(() => {
+      this.noteProgress();
+    });
     if (reply.type !== 'outcomes') {
       throw new Error(reasonOf(reply));
     }
@@ -112,9 +129,10 @@ export class InferenceProcess {
     return reply.outcomes;
   }
 
-  /** Drops one photo of the running batch before its next stage. */
-  cancel(photo: number): void {
-    this.tell({ type: 'cancel', photo });
+  /** Drops one photo of a batch before its next stage. */
+  cancel(id: number, photo: number): void {
+    // A process that cannot be told is gone.
+    this.child.send({ type: 'cancel', id, photo } satisfies MessageToChild, () => undefined);
   }
 
   /** Tells the process to end by itself. */
@@ -130,42 +148,41 @@ export class InferenceProcess {
 
   private hear(message: MessageToParent): void {
     if (message.type !== 'stage') {
-      this.waiting?.resolve(message);
-    } else if (this.currentStatus === 'busy') {
+      this.waiting.get(message.type === 'ready' ? undefined : message.id)?.resolve(message);
+    } else if (this.watchdog !== undefined) {
       // Stages of the warm-up are of no batch.
-      this.watchdog?.refresh();
+      this.noteProgress();
       this.options.onStage?.(message.report);
     }
   }
 
   /** A graph that runs cannot be interrupted, so a process in which one hangs can only be killed. */
-  private async askWatched(batch: Batch): Promise<MessageToParent> {
-    this.watchdog = setTimeout(() => {
+  private watch(): NodeJS.Timeout {
+    return setTimeout(() => {
       this.hasHung = true;
       this.kill();
     }, this.options.stageTimeoutMs);
+  }
+
+  /** Of all that is in hand one batch is at work, and every stage has the whole time. */
+  private noteProgress(): void {
+    clearTimeout(this.watchdog);
+    this.watchdog = this.batchesInHand > 0 ? this.watch() : undefined;
+  }
+
+  private async ask(id: number | undefined, message: MessageToChild): Promise<MessageToParent> {
     try {
-      const reply = this.ask({ type: 'run', batch: announce(batch) });
-      sendPhotos(this.photos, batch.photos);
-      return await reply;
+      return await new Promise((resolve, reject) => {
+        this.waiting.set(id, { resolve, reject });
+        this.child.send(message, (error) => {
+          if (error !== null) {
+            reject(new ProcessDied('The inference process cannot be reached', { cause: error }));
+          }
+        });
+      });
     } finally {
-      clearTimeout(this.watchdog);
+      this.waiting.delete(id);
     }
-  }
-
-  private ask(message: MessageToChild): Promise<MessageToParent> {
-    return new Promise((resolve, reject) => {
-      this.waiting = { resolve, reject };
-      this.tell(message);
-    });
-  }
-
-  private tell(message: MessageToChild): void {
-    this.child.send(message, (error) => {
-      if (error !== null) {
-        this.waiting?.reject(new ProcessDied('The inference process cannot be reached', { cause: error }));
-      }
-    });
   }
 }
 

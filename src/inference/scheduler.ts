@@ -16,6 +16,11 @@ export interface SchedulerOptions extends PoolOptions {
   readonly maxBatch: number;
   /** How long a job waits for others to share its batch while a process is free, at least 0. */
   readonly batchWaitMs: number;
+  /**
+   * Batches that a process is given beside the one that it works on, at least 0: their photos are decoded while its graphs
+   * run. What has been given no other process takes, and nothing overtakes it: for work of one kind.
+   */
+  readonly ahead: number;
 }
 
 /** What a restart takes: loading the bundle and a warm-up photo. */
@@ -28,6 +33,7 @@ export class Scheduler implements InferenceService {
   private readonly queue = new JobQueue();
   private readonly routes = new Routes<InferenceProcess>();
   private readonly inFlight = new InFlight();
+  private batches = 0;
   private closing: Promise<void> | undefined;
   private closed = false;
 
@@ -91,27 +97,37 @@ export class Scheduler implements InferenceService {
 
   private dispatch(): void {
     const { maxBatch } = this.options;
-    for (const process of this.pool.free) {
-      const mayTake = this.routes.jobsFor(process, this.queue.waiting, maxBatch);
-      const jobs = this.queue.takeBatch(maxBatch, mayTake);
-      if (jobs !== undefined) {
-        void this.runBatch(process, jobs);
+    for (let inHand = 0; inHand <= this.ahead; inHand += 1) {
+      for (const process of this.pool.having(inHand)) {
+        const mayTake = this.routes.jobsFor(process, this.queue.waiting, maxBatch);
+        const jobs = this.queue.takeBatch(maxBatch, mayTake);
+        if (jobs !== undefined) {
+          void this.runBatch(process, jobs);
+        }
       }
     }
   }
 
+  /** While a job has its second try nothing goes ahead: a process that then dies has died of that job. */
+  private get ahead(): number {
+    const { ahead } = this.options;
+    return ahead > 0 && this.inFlight.jobs.some(({ hasFailed }) => hasFailed) ? 0 : ahead;
+  }
+
   private async runBatch(process: InferenceProcess, jobs: JobBatch): Promise<void> {
+    this.batches += 1;
+    const id = this.batches;
     for (const [photo, job] of jobs.entries()) {
       this.routes.remember(job, process);
       job.onAbandoned = () => {
-        process.cancel(photo);
+        process.cancel(id, photo);
       };
     }
     const startedMs = performance.now();
     const units = jobs.reduce((sum, job) => sum + job.units, 0);
     this.events.emit('batchStarted', { units, waitsMs: jobs.map(({ queuedAtMs }) => startedMs - queuedAtMs) });
     try {
-      const outcomes = await process.run(toBatch(jobs));
+      const outcomes = await process.run(id, toBatch(jobs));
       for (const [photo, outcome] of outcomes.entries()) {
         if (outcome !== 'cancelled') {
           this.settle(jobs[photo], outcome);

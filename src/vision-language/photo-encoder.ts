@@ -35,8 +35,10 @@ export class PhotoEncoder {
     private readonly stages: Stages,
   ) {}
 
+  /** @param turn before which no graph runs; it may not reject */
   async encode<Request extends PhotoRequest>(
     requests: readonly (Request | Ended)[],
+    turn?: Promise<unknown>,
   ): Promise<((Request & EncodedPhoto) | Ended)[]> {
     const decoded = await this.stages.run(
       'decode',
@@ -44,6 +46,7 @@ export class PhotoEncoder {
       (photos) => Promise.all(photos.map(({ image }) => this.decode(image))),
       (request, photo) => ({ ...request, photo, key: this.cache.keyOf(photo.pixels) }),
     );
+    await turn;
     const { encodings, fresh } = await this.encodeDistinct(
       decoded.flatMap((photo) => (photo instanceof Ended ? [] : [photo])),
     );

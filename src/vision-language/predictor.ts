@@ -35,7 +35,8 @@ export interface AnswerRequest extends PhotoRequest {
  * Describes photos and answers questions about them, a batch at a time:
  * compressed photo -> pixels -> tags and regions -> prefix -> captions or answers.
  *
- * Results come in the order of the requests. A photo that fails, or whose signal is aborted, ends alone.
+ * Results come in the order of the requests. A photo that fails, or whose signal is aborted, ends alone. Of a batch that is
+ * given a turn, photos are decoded at once and the graphs run when it comes.
  * @see Fang et al. 2021, arXiv:2104.02096, figure 2
  */
 export class Predictor {
@@ -71,11 +72,15 @@ export class Predictor {
     );
   }
 
-  async caption(requests: readonly CaptionRequest[], options: DecodingOptions): Promise<(CaptionResult | Ended)[]> {
+  async caption(
+    requests: readonly CaptionRequest[],
+    options: DecodingOptions,
+    turn?: Promise<unknown>,
+  ): Promise<(CaptionResult | Ended)[]> {
     const { sep } = this.bundle.manifest.special_tokens;
     return this.stages.run(
       'caption',
-      await this.encoder.encode(requests),
+      await this.encoder.encode(requests, turn),
       (photos) => this.model.generateCaptions(photos, options),
       (photo, generated) => ({
         ...this.facts(photo, options),
@@ -85,7 +90,11 @@ export class Predictor {
     );
   }
 
-  async answer(requests: readonly AnswerRequest[], options: DecodingOptions): Promise<(AnswerResult | Ended)[]> {
+  async answer(
+    requests: readonly AnswerRequest[],
+    options: DecodingOptions,
+    turn?: Promise<unknown>,
+  ): Promise<(AnswerResult | Ended)[]> {
     const asked = await runStage(
       requests,
       (photos) => photos.map(({ questions }) => this.tokenize(questions)),
@@ -94,7 +103,7 @@ export class Predictor {
     const { activation } = this.bundle.manifest.scores.answer;
     return this.stages.run(
       'answer',
-      await this.encoder.encode(asked),
+      await this.encoder.encode(asked, turn),
       (photos) => this.model.answerQuestions(photos),
       (photo, answers) => ({
         ...this.facts(photo, options),

@@ -84,27 +84,92 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s to a process is for its parent to 
   expect(underTest.pids).toEqual([pid]);
 });
 
-test('a photo that is cancelled while its batch runs is dropped, the others are not', async () => {
-  const child = new InferenceProcess({
-    bundles: [{ directory: TINY_BUNDLE }],
-    predictor: { maxPixelsInDecoding: 50e6, cacheBytes: 0 },
-    threads: 1,
-    device: 'cpu',
-    precision: 'auto',
-    slot: 0,
-    entry: CHILD,
-    stageTimeoutMs: 600_000,
-  });
-  await child.load();
-  const photos = Array<Batch['photos'][number]>(3).fill({ image: PHOTO, questions: [] });
-  const run = child.run({ task: 'caption', options: OPTIONS, photos });
-  child.cancel(1);
+test('both batches that a killed process had in hand are answered by the next one', async () => {
+  const ahead = new ServiceUnderTest({ ahead: 1, maxBatch: 1 });
+  const run = (image: Buffer): Promise<CaptionResult> =>
+    ahead.service.run({ task: 'caption', image, options: OPTIONS, priority: 'bulk' });
+  const other = goldenImage('grey.png');
+  const expected = [await run(PHOTO), await run(other)] as const;
+  const first = await ahead.pid();
+  process.kill(first, 'SIGSTOP');
+  const units: number[] = [];
+  ahead.service.events.on('batchStarted', (batch) => units.push(batch.units));
+  const answers = [run(PHOTO), run(other)] as const;
+  await sleep(50);
+  expect(units).toEqual([1, 1]);
+  process.kill(first, 'SIGKILL');
+  expectSame(await answers[0], expected[0]);
+  expectSame(await answers[1], expected[1]);
+  await ahead.service.close(0);
+});
+
+describe('one process', () => {
   const result = { result: expect.objectContaining({ width: 96 }) as CaptionResult };
-  await expect(run).resolves.toEqual([result, 'cancelled', result]);
-  child.end();
-  await child.exited;
-  expect(child.status).toBe('gone');
-  await expect(child.run({ task: 'caption', options: OPTIONS, photos })).rejects.toThrow(ProcessDied);
+  let child: InferenceProcess;
+  let stages: string[];
+
+  beforeEach(async () => {
+    stages = [];
+    child = new InferenceProcess({
+      bundles: [{ directory: TINY_BUNDLE }],
+      predictor: { maxPixelsInDecoding: 50e6, cacheBytes: 0 },
+      threads: 1,
+      device: 'cpu',
+      precision: 'auto',
+      slot: 0,
+      entry: CHILD,
+      stageTimeoutMs: 600_000,
+      onStage: ({ stage, photos }) => stages.push(`${stage} ${photos}`),
+    });
+    await child.load();
+  });
+
+  afterEach(async () => {
+    child.end();
+    await child.exited;
+  });
+
+  function batchOf(count: number): Batch {
+    return { task: 'caption', options: OPTIONS, photos: Array(count).fill({ image: PHOTO, questions: [] }) };
+  }
+
+  test('a photo that is cancelled while its batch runs is dropped, the others are not', async () => {
+    const run = child.run(1, batchOf(3));
+    child.cancel(1, 1);
+    await expect(run).resolves.toEqual([result, 'cancelled', result]);
+  });
+
+  test('one that has gone takes no batch', async () => {
+    child.end();
+    await child.exited;
+    expect(child.status).toBe('gone');
+    await expect(child.run(1, batchOf(1))).rejects.toThrow(ProcessDied);
+  });
+
+  test('a second batch is decoded while the first has the graphs, which it gets afterwards', async () => {
+    const runs = [child.run(1, batchOf(2)), child.run(2, batchOf(3))];
+    expect(child.batchesInHand).toBe(2);
+    const [first, second] = await Promise.all(runs);
+    expect([first?.length, second?.length]).toEqual([2, 3]);
+    expect(stages.indexOf('decode 3')).toBeLessThan(stages.indexOf('caption 2'));
+    expect(stages.filter((stage) => !stage.startsWith('decode'))).toEqual([
+      'detect 2',
+      'prefix 2',
+      'caption 2',
+      'detect 3',
+      'prefix 3',
+      'caption 3',
+    ]);
+    expect(child.batchesInHand).toBe(0);
+  });
+
+  test('a photo of the second batch is cancelled before it has its turn', async () => {
+    const runs = [child.run(1, batchOf(1)), child.run(2, batchOf(2))];
+    child.cancel(2, 0);
+    await expect(Promise.all(runs)).resolves.toEqual([[result], ['cancelled', result]]);
+    expect(stages).toContain('detect 1');
+    expect(stages).not.toContain('detect 2');
+  });
 });
 
 test('processes end when their parent is killed', async () => {

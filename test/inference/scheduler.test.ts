@@ -230,6 +230,53 @@ describe('equal photos in flight', () => {
   });
 });
 
+describe('with a batch ahead', () => {
+  test('a process that is free comes before one that works, which has the next', async () => {
+    const underTest = start({ processes: 2, maxBatch: 1, ahead: 1 });
+    await underTest.service.ready();
+    const holding = new AbortController();
+    const held = underTest.service.run(photo('wait'), holding.signal);
+    const settled = Promise.allSettled([held]);
+    await expect(batchOf(underTest, 'b')).resolves.toBe('b');
+    const batches = Promise.all([batchOf(underTest, 'c'), batchOf(underTest, 'd')]);
+    await once(underTest.service.events, 'batchEnded');
+    holding.abort(new Error('enough'));
+    await settled;
+    await expect(batches).resolves.toEqual(['c', 'd']);
+  });
+
+  test('no more than it is given to a process', async () => {
+    const underTest = start({ maxBatch: 1, ahead: 1 });
+    await underTest.service.ready();
+    const told: number[] = [];
+    underTest.service.events.on('batchStarted', ({ units }) => told.push(units));
+    const holding = new AbortController();
+    const held = underTest.service.run(photo('wait'), holding.signal);
+    const batches = Promise.all(['a', 'b', 'c'].map((name) => batchOf(underTest, name)));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(told).toHaveLength(2);
+    holding.abort(new Error('enough'));
+    await expect(held).rejects.toThrow('enough');
+    await expect(batches).resolves.toEqual(['a', 'b', 'c']);
+  });
+
+  test('a photo of it that kills the process twice is refused, and the batch that was at work lives on', async () => {
+    const underTest = start({ maxBatch: 1, ahead: 1 });
+    await underTest.service.ready();
+    const holding = new AbortController();
+    const held = underTest.service.run(photo('wait'), holding.signal);
+    const settled = Promise.allSettled([held]);
+    const others = Promise.allSettled(['die', 'a'].map((name) => batchOf(underTest, name)));
+    await underTest.pid(3);
+    holding.abort(new Error('enough'));
+    await expect(settled).resolves.toMatchObject([{ reason: { message: 'enough' } }]);
+    await expect(others).resolves.toMatchObject([
+      { status: 'rejected', reason: { code: 'inference_crashed' } },
+      { status: 'fulfilled', value: 'a' },
+    ]);
+  });
+});
+
 test('a job whose signal is aborted already is not taken', async () => {
   const { service } = start();
   await expect(service.run(photo('a'), AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');

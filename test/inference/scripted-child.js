@@ -3,19 +3,24 @@ const { readFileSync, readSync, writeFileSync } = require('node:fs');
 
 /**
  * Stands in for the compiled child.js. Its bundle is a file with the number of processes that die while they load.
- * Of a batch it does what the photos say: "die" ends the process, "break" fails the batch, "wait" holds it until one
- * photo is cancelled, "pid" is captioned with the process's id, "hang" stops it in the middle of a stage, anything else is captioned with the names of all photos in the batch.
+ * Of a batch it does what the photos say: "die" ends the process, even while another batch is at work, "break" fails the
+ * batch, "wait" holds it until one photo is cancelled, "pid" is captioned with the process's id, "hang" stops it in the
+ * middle of a stage, anything else is captioned with the names of all photos in the batch.
  */
-let finish;
+const cancellations = new Map();
+let turn = Promise.resolve();
 
 process.on('disconnect', () => process.exit());
 process.on('message', (message) => {
   if (message.type === 'load') {
     load(message.bundles[0].directory);
   } else if (message.type === 'run') {
-    run(message.batch.photos.map(({ imageBytes }) => receivePhoto(imageBytes)));
+    take(
+      message.id,
+      message.batch.photos.map(({ imageBytes }) => receivePhoto(imageBytes)),
+    );
   } else {
-    finish(message.photo);
+    cancellations.get(message.id).cancel(message.photo);
   }
 });
 
@@ -35,24 +40,31 @@ function receivePhoto(bytes) {
   return photo.toString();
 }
 
-function run(photos) {
-  const caption = photos.includes('pid') ? String(process.pid) : photos.join(' ');
-  const captions = [{ caption, score: 1, logProbability: 0 }];
-  finish = (cancelled) =>
-    reply({
-      type: 'outcomes',
-      residentBytes: 1,
-      outcomes: photos.map((_, n) => (n === cancelled ? 'cancelled' : { result: { width: 1, height: 1, captions } })),
-    });
+function take(id, photos) {
   if (photos.includes('die')) {
     process.exit(1);
-  } else if (photos.includes('break')) {
-    reply({ type: 'failed', reason: 'broken' });
-  } else if (photos.includes('hang')) {
-    process.kill(process.pid, 'SIGSTOP');
-  } else if (!photos.includes('wait')) {
-    finish();
   }
+  let cancel;
+  const cancelled = new Promise((resolve) => {
+    cancel = resolve;
+  });
+  cancellations.set(id, { cancel });
+  turn = turn.then(() => run(id, photos, cancelled));
+}
+
+async function run(id, photos, cancelled) {
+  if (photos.includes('break')) {
+    reply({ type: 'failed', id, reason: 'broken' });
+    return;
+  }
+  if (photos.includes('hang')) {
+    process.kill(process.pid, 'SIGSTOP');
+  }
+  const dropped = photos.includes('wait') ? await cancelled : await Promise.race([cancelled, undefined]);
+  const caption = photos.includes('pid') ? String(process.pid) : photos.join(' ');
+  const captions = [{ caption, score: 1, logProbability: 0 }];
+  const outcomes = photos.map((_, n) => (n === dropped ? 'cancelled' : { result: { width: 1, height: 1, captions } }));
+  reply({ type: 'outcomes', id, residentBytes: 1, outcomes });
 }
 
 function reply(message) {
