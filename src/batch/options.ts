@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type Settings, usableCores } from '../config';
+import type { Settings } from '../config';
 import { INPUT_FORMATS, type InputFormat } from './inputs/input';
 import { DEFAULT_FIELDS, type Field, FIELDS, OUTPUT_FORMATS, type OutputFormat } from './outputs/formats';
 import { SIDECARS, type SidecarKind } from './outputs/sidecars';
@@ -80,7 +80,7 @@ export function withRunOptions(command: Command, settings: Settings): Command {
     .option('--restart', 'begins anew, where the output is of an earlier run')
     .option('--retry-failed', 'tries broken items again')
     .option('--batch-size <number>', 'items that share a run of the graphs', wholeNumber, DEFAULT_BATCH_SIZE)
-    .option('--workers <number>', 'processes that each hold the bundle', wholeNumber, defaultWorkers(settings))
+    .option('--workers <number>', 'processes that each hold the bundle', wholeNumber, settings.inferenceProcesses)
     .option('--url <address>', 'lets a running server do the work; its key is read from API_KEY')
     .addOption(
       new Option(
@@ -92,14 +92,6 @@ export function withRunOptions(command: Command, settings: Settings): Command {
     )
     .option('--report <name>', 'writes name.md and name.html: scores against references, best and worst, confidence')
     .option('--json', 'a summary on standard output');
-}
-
-/**
- * A process for each core: on two cores twice as many photos a second as by one process with two threads
- * (bench/score-split.mjs). Where memory is short, `--workers` or INFERENCE_PROCESSES says so.
- */
-export function defaultWorkers({ inferenceProcesses }: Settings): number {
-  return inferenceProcesses > 1 ? inferenceProcesses : Math.min(usableCores(), 8);
 }
 
 function append(value: string, earlier: readonly string[]): string[] {

@@ -4,8 +4,8 @@ import type { Settings } from '../config';
 import { createLogger } from '../logger';
 import { readModelFacts } from '../vision-language/facts';
 import { ObjectStore } from './inputs/s3';
-import { defaultWorkers, queueAddress, wholeNumber } from './options';
-import { createScoringService } from './scorers/scoring-service';
+import { queueAddress, wholeNumber } from './options';
+import { AHEAD, createScoringService } from './scorers/scoring-service';
 
 /** The most that a run may choose. */
 const LARGEST_BATCH = 256;
@@ -22,7 +22,7 @@ export function withWorkOptions(command: Command, settings: Settings): Command {
   return command
     .requiredOption('--queue <address>', 'redis://host:port; its password is read from QUEUE_PASSWORD', queueAddress)
     .option('--bundle <folder>', 'the model; runs of others are left to other workers', settings.modelDir)
-    .option('--workers <number>', 'processes that each hold the bundle', wholeNumber, defaultWorkers(settings))
+    .option('--workers <number>', 'processes that each hold the bundle', wholeNumber, settings.inferenceProcesses)
     .option('--lock-seconds <number>', 'after which a worker that is not heard of counts as dead', wholeNumber, 30);
 }
 
@@ -47,8 +47,8 @@ export async function work(options: WorkOptions, settings: Settings): Promise<vo
     connection,
     bundle: manifestSha256,
     service,
-    // Beside the batch that each process works on, one that is read and waits for it.
-    concurrency: 2 * processes,
+    // Beside the batch that each process works on, one that is decoded meanwhile.
+    concurrency: (1 + AHEAD) * processes,
     store: new ObjectStore({ pathStyle: settings.s3PathStyle, maxAttempts: settings.s3MaxAttempts }),
     lockSeconds: options.lockSeconds,
     logger,

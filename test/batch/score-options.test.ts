@@ -141,6 +141,18 @@ test.each([
   ]);
 });
 
+test('DEVICE is obeyed, and a run that began on another is refused by name', async () => {
+  // A GPU that no machine has, with onnxruntime's CUDA library or without.
+  const environment = { DEVICE: 'cuda:99' };
+  const first = await score([photos(), '--out', out()], { environment });
+  expect([first.code, first.said]).toEqual([CANNOT_RUN, expect.stringContaining('The device cuda:99 cannot be used')]);
+  const second = await score([photos(), '--out', out()], { environment: { DEVICE: 'cpu' } });
+  expect([second.code, second.said]).toEqual([
+    CANNOT_RUN,
+    expect.stringContaining('begun with device "cuda:99", not none'),
+  ]);
+});
+
 test('a photo that may not be read is a broken item', async () => {
   chmodSync(photos('b.jpg'), 0);
   expect((await score([photos(), '--out', out()], { obeysModes: true })).code).toBe(SOME_PHOTO_FAILED);

@@ -1,11 +1,11 @@
-import type { Settings } from '../../config';
+import { gpuCount, type Settings } from '../../config';
 import type { ModelFacts } from '../../vision-language/facts';
 import type { DecodingOptions } from '../../vision-language/results';
 import type { ObjectStore } from '../inputs/s3';
 import type { Options } from '../options';
 import { LocalScorer } from './local-scorer';
 import type { Scorer } from './scorer';
-import { createScoringService } from './scoring-service';
+import { AHEAD, createScoringService } from './scoring-service';
 import { ServerScorer } from './server-scorer';
 
 /** Who does the work. */
@@ -46,11 +46,17 @@ function windowOf({ workers }: Options): number {
 function ownProcesses({ options, settings, facts, decoding, store }: Circumstances): ScorerChoice {
   const { bundle, workers, batchSize } = options;
   return {
-    dependsOn: { bundle: facts.manifestSha256 },
-    window: windowOf(options),
+    dependsOn: { bundle: facts.manifestSha256, ...deviceNames(settings) },
+    window: windowOf(options) + AHEAD * workers,
     create: async () =>
       new LocalScorer(await createScoringService(bundle, workers, batchSize, settings), decoding, store),
   };
+}
+
+/** A GPU counts otherwise than a CPU. */
+function deviceNames({ device, precision }: Settings): Record<string, unknown> {
+  const isCpu = device === 'cpu' || (device === 'auto' && gpuCount() === 0);
+  return { ...(!isCpu && { device }), ...(precision !== 'auto' && { precision }) };
 }
 
 async function server(url: string, { options, settings, decoding, store }: Circumstances): Promise<ScorerChoice> {
@@ -62,7 +68,7 @@ async function server(url: string, { options, settings, decoding, store }: Circu
 function workersAt(url: string, { options, settings, facts, decoding }: Circumstances): ScorerChoice {
   const bundle = facts.manifestSha256;
   return {
-    dependsOn: { bundle },
+    dependsOn: { bundle, ...deviceNames(settings) },
     window: QUEUE_WINDOW,
     create: async (run) => {
       // Loaded where they are needed: they take their time.

@@ -3,6 +3,9 @@ import { createInferenceService } from '../../inference/create-service';
 import type { InferenceService } from '../../inference/service';
 import { createLogger } from '../../logger';
 
+/** Batches that a process decodes beside the one that it works on. */
+export const AHEAD = 1;
+
 /**
  * Inference processes as scoring wants them, ready for work.
  * @param maxBatch items that share a run of the graphs at most
@@ -15,9 +18,13 @@ export async function createScoringService(
 ): Promise<InferenceService> {
   const service = createInferenceService({
     bundle,
+    device: settings.device,
+    precision: settings.precision,
     processes,
     threads: sharedCores(processes),
     maxBatch,
+    // Where the graphs run on a GPU, and with one process on many cores, nobody else decodes meanwhile.
+    ahead: AHEAD,
     stageTimeoutMs: settings.stageTimeoutMs,
     // A photo is asked everything at once, and once.
     cacheBytes: 0,
