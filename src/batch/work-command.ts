@@ -42,7 +42,9 @@ export async function work(options: WorkOptions, settings: Settings): Promise<vo
     logger.warn({ event: 'queue_lost', reason });
   });
   const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-  const service = await createScoringService(bundle, processes, LARGEST_BATCH, settings);
+  const service = await createScoringService(bundle, processes, LARGEST_BATCH, settings, (warning) => {
+    logger.warn({ event: 'device_fallback', warning });
+  });
   const worker = new QueueWorker({
     connection,
     bundle: manifestSha256,

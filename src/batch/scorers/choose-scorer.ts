@@ -49,7 +49,7 @@ function ownProcesses({ options, settings, facts, decoding, store }: Circumstanc
     dependsOn: { bundle: facts.manifestSha256, ...deviceNames(settings) },
     window: windowOf(options) + AHEAD * workers,
     create: async () =>
-      new LocalScorer(await createScoringService(bundle, workers, batchSize, settings), decoding, store),
+      new LocalScorer(await createScoringService(bundle, workers, batchSize, settings, tell), decoding, store),
   };
 }
 
