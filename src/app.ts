@@ -3,6 +3,7 @@ import { PROJECT_ROOT, type Settings } from './config';
 import { createAdminApp } from './http/admin-app';
 import { ApiKeys } from './http/api-keys';
 import { SLOWEST_PACE } from './http/body-pace';
+import { Door } from './http/door';
 import { createApp } from './http/express-app';
 import { Metrics } from './http/metrics';
 import { ApiDocument } from './http/openapi';
@@ -58,7 +59,7 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
   const { otlpEndpoint: endpoint, otlpHeaders: headers } = settings;
   const tracing = endpoint === '' ? new Tracing() : Tracing.exporting({ endpoint, headers });
   const closing = new AbortController();
-  const app = createApp({
+  const options = {
     ...settings,
     service,
     admission,
@@ -74,7 +75,8 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
     slowestPace: SLOWEST_PACE,
     fetcher: new PhotoFetcher({ hosts: settings.imageUrlHosts }),
     closing: closing.signal,
-  });
+  };
+  const door = new Door(createApp(options), options);
   const reload = async (): Promise<ServedModels> => {
     await Promise.all([keys?.reload(), adminKeys?.reload()]);
     const models = await service.reload();
@@ -83,7 +85,7 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
   };
   const servers: HttpServer[] = [];
   try {
-    servers.push(await HttpServer.listen(app, settings.host, settings.port));
+    servers.push(await HttpServer.listen(door.listener, settings.host, settings.port));
     if (adminKeys !== undefined && settings.adminPort > 0) {
       const admin = createAdminApp({ keys: adminKeys, reload, metrics, tracing, logger });
       servers.push(await HttpServer.listen(admin, settings.adminHost, settings.adminPort));

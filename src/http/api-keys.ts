@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import type { RequestHandler } from 'express';
 import { SettingsError } from '../config';
@@ -10,6 +11,7 @@ interface KeyHash {
   readonly hash: Buffer;
 }
 
+const BEARER = /^Bearer ([\x21-\x7e]+)$/i;
 const LINE = /^([\w.-]{1,64})\s+([0-9a-f]{64})$/;
 
 /** Whose keys are accepted: a file of lines `owner sha256`, which may name an owner twice while keys change. */
@@ -29,8 +31,15 @@ export class ApiKeys {
     this.hashes = await readHashes(this.file);
   }
 
-  /** Every hash is compared, in constant time, so that how long it takes tells nothing. */
-  ownerOf(key: string): string | undefined {
+  /**
+   * Whose key came with a request, as `Authorization: Bearer <key>`. Every hash is compared, in constant time, so that how
+   * long it takes tells nothing.
+   */
+  ownerOf({ authorization = '' }: IncomingHttpHeaders): string | undefined {
+    const key = BEARER.exec(authorization)?.[1];
+    if (key === undefined) {
+      return undefined;
+    }
     const hash = createHash('sha256').update(key).digest();
     return this.hashes.reduce<string | undefined>(
       (owner, known) => (timingSafeEqual(known.hash, hash) ? known.owner : owner),
@@ -46,8 +55,7 @@ export function requireKey(keys: ApiKeys | undefined): RequestHandler[] {
   }
   return [
     (request, response, next) => {
-      const key = /^Bearer ([\x21-\x7e]+)$/i.exec(request.get('Authorization') ?? '')?.[1];
-      const owner = key === undefined ? undefined : keys.ownerOf(key);
+      const owner = keys.ownerOf(request.headers);
       if (owner === undefined) {
         response.set('WWW-Authenticate', 'Bearer');
         throw new ServiceError('unauthorized', 'Send a key that this server knows: "Authorization: Bearer <key>".');

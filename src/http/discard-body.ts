@@ -1,4 +1,4 @@
-import type { Request, Response } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /** Long enough for an honest sender on a local network. */
 const DISCARD_MS = 2_000;
@@ -12,14 +12,20 @@ const DISCARD_BYTES_UNDER_LOAD = 25_000_000;
  * whole body before it reads: if the connection closed first, such a client would see a broken pipe. Beyond the limit
  * the connection is closed after the response.
  * @param status of the refusal
+ * @param bodyInvited a client that waits for `100 Continue` has been told to send its body
  */
-export async function discardBody(request: Request, response: Response, status: number): Promise<void> {
+export async function discardBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, bodyInvited }: { readonly status: number; readonly bodyInvited: boolean },
+): Promise<void> {
   if (request.complete || request.destroyed) {
     return;
   }
   const isSlow = status === 408;
-  if (isSlow || isWaitingForContinue(request, response) || !(await readToEnd(request, limitOf(status)))) {
-    response.set('Connection', 'close');
+  const isUnsent = request.headers.expect === '100-continue' && !bodyInvited;
+  if (isSlow || isUnsent || !(await readToEnd(request, limitOf(status)))) {
+    response.setHeader('Connection', 'close');
   }
 }
 
@@ -27,12 +33,7 @@ function limitOf(status: number): number {
   return [401, 429, 503].includes(status) ? DISCARD_BYTES_UNDER_LOAD : DISCARD_BYTES;
 }
 
-/** A client that sent `Expect: 100-continue` and has been told nothing yet has not sent its body. */
-function isWaitingForContinue(request: Request, response: Response): boolean {
-  return request.get('Expect') === '100-continue' && !response.locals.bodyInvited;
-}
-
-function readToEnd(request: Request, limit: number): Promise<boolean> {
+function readToEnd(request: IncomingMessage, limit: number): Promise<boolean> {
   return new Promise((resolve) => {
     let bytes = 0;
     const finish = (): void => {

@@ -1,40 +1,35 @@
 import cors from 'cors';
 import express, { type Express } from 'express';
-import helmet from 'helmet';
 import swaggerUi from 'swagger-ui-express';
 import type { Devices } from '../inference/devices';
-import type { Logger } from '../logger';
 import type { PrecisionWish } from '../vision-language/facts';
 import { type ApiKeys, requireKey } from './api-keys';
 import { kserveLive, kserveModelReady, kserveReady, live, ready } from './health';
 import { CAPTION, type InferenceContext, inferenceRoute, VQA } from './inference-route';
-import type { Metrics } from './metrics';
 import { describeModel } from './model';
-import { observation } from './observation';
+import { observation, type Observers } from './observation';
 import { methodNotAllowed, notFound, problemHandler } from './problem';
 import { limitRate } from './rate-limit';
 import { requestContext } from './request-context';
 import { responseCheck } from './response-check';
-import type { Tracing } from './tracing';
+import { SECURITY_HEADERS } from './security-headers';
 
-export type AppOptions = InferenceContext & {
-  readonly devices: Devices;
-  readonly precision: PrecisionWish;
-  /** Whose keys are accepted; without it everybody may ask. */
-  readonly keys: ApiKeys | undefined;
-  readonly metrics: Metrics;
-  /** Whether `GET /metrics` is among the routes here. */
-  readonly openMetrics: boolean;
-  readonly tracing: Tracing;
-  /** Origins whose pages may read the answers. */
-  readonly corsOrigins: readonly string[];
-  /** Requests for inference that a client address may make in a minute; 0 sets no limit. */
-  readonly rateLimit: number;
-  /** Reverse proxies in front, whose X-Forwarded-For is believed. */
-  readonly trustedProxies: number;
-  readonly logger: Logger;
-  readonly validateResponses: boolean;
-};
+export type AppOptions = InferenceContext &
+  Observers & {
+    readonly devices: Devices;
+    readonly precision: PrecisionWish;
+    /** Whose keys are accepted; without it everybody may ask. */
+    readonly keys: ApiKeys | undefined;
+    /** Whether `GET /metrics` is among the routes here. */
+    readonly openMetrics: boolean;
+    /** Origins whose pages may read the answers. */
+    readonly corsOrigins: readonly string[];
+    /** Requests for inference that a client address may make in a minute; 0 sets no limit. */
+    readonly rateLimit: number;
+    /** Reverse proxies in front, whose X-Forwarded-For is believed. */
+    readonly trustedProxies: number;
+    readonly validateResponses: boolean;
+  };
 
 /** The whole HTTP side over an inference service. */
 export function createApp(options: AppOptions): Express {
@@ -42,14 +37,10 @@ export function createApp(options: AppOptions): Express {
   const app = express();
   app.disable('x-powered-by').disable('etag').set('trust proxy', options.trustedProxies);
 
-  app.use(requestContext, observation(metrics, options.tracing, logger));
-  app.use(
-    helmet({
-      // The server itself speaks plain HTTP: these two would make browsers load the page's files by HTTPS.
-      contentSecurityPolicy: { directives: { upgradeInsecureRequests: null } },
-      strictTransportSecurity: false,
-    }),
-  );
+  app.use(requestContext, observation(options), (_request, response, next) => {
+    response.set(SECURITY_HEADERS);
+    next();
+  });
   if (options.corsOrigins.length > 0) {
     const exposedHeaders = ['Retry-After', 'X-Cache', 'X-Request-Id'];
     app.use(cors({ origin: [...options.corsOrigins], methods: ['GET', 'POST'], exposedHeaders, maxAge: 600 }));

@@ -68,7 +68,7 @@ const FAULTS_OF_A_PHOTO: ReadonlySet<ErrorCode> = new Set([
 export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, border: TaskBorder<J>): RequestHandler {
   return async (request, response) => {
     refuseWhenClosing(context.closing);
-    const { priority, timeoutMs } = readTreatment(context.document, request, context.requestTimeoutMs);
+    const { priority, timeoutMs } = readTreatment(context.document, request.headers, context.requestTimeoutMs);
     const body = announcedBody(request, response, context.slowestPace);
     const ticket = context.admission.enter({ priority, timeoutMs, bytes: body.bytes });
     try {

@@ -3,6 +3,8 @@ import { type ErrorCode, ERRORS, ServiceError } from '../errors';
 import type { Logger } from '../logger';
 import { discardBody } from './discard-body';
 
+export const PROBLEM_TYPE = 'application/problem+json';
+
 /** RFC 9457 problem details, with the table's stable code. */
 export interface Problem {
   readonly type: string;
@@ -13,7 +15,7 @@ export interface Problem {
   readonly request_id?: string;
 }
 
-export function toProblem({ code, detail }: ServiceError): Problem {
+export function toProblem({ code, detail }: Pick<ServiceError, 'code' | 'detail'>): Problem {
   const { title, status } = ERRORS[code];
   return { type: `urn:distillvlm:problem:${code}`, title, status, code, detail };
 }
@@ -44,7 +46,8 @@ export function problemHandler(logger: Logger): ErrorRequestHandler {
     if (known.code === 'internal_error') {
       logger.error({ event: 'request_failed', requestId: response.locals.requestId, err: error });
     }
-    await discardBody(request, response, ERRORS[known.code].status);
+    const { bodyInvited } = response.locals;
+    await discardBody(request, response, { status: ERRORS[known.code].status, bodyInvited });
     sendProblem(response, known);
   };
 }
@@ -55,7 +58,7 @@ function sendProblem(response: Response, error: ServiceError): void {
   }
   const problem: Problem = { ...toProblem(error), request_id: response.locals.requestId };
   response.locals.outcome = error.code;
-  response.status(problem.status).type('application/problem+json').json(problem);
+  response.status(problem.status).type(PROBLEM_TYPE).json(problem);
 }
 
 function toServiceError(error: unknown): ServiceError {

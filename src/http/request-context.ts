@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { RequestHandler } from 'express';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { ErrorCode } from '../errors';
 
 export type Outcome = 'ok' | 'client_closed' | ErrorCode;
@@ -10,8 +11,6 @@ declare global {
     interface Locals {
       /** Sent as X-Request-Id, and written in every log line about the request. */
       requestId: string;
-      /** Of the W3C trace that the request belongs to. */
-      traceId: string;
       /** Owner of the key that came with the request, where keys are asked for. */
       client?: string;
       /** How the request ended, for logs and metrics. */
@@ -25,10 +24,13 @@ declare global {
 /** Ids that a proxy may set; anything else is replaced, since it ends up in logs. */
 const PLAIN_REQUEST_ID = /^[\w.-]{1,64}$/;
 
-/** Gives each request its id: the caller's if it has a plain one. */
+/** The caller's id of its request, if it is a plain one, or else a new one. */
+export function requestIdOf({ 'x-request-id': given }: IncomingHttpHeaders): string {
+  return typeof given === 'string' && PLAIN_REQUEST_ID.test(given) ? given : randomUUID();
+}
+
 export const requestContext: RequestHandler = (request, response, next) => {
-  const given = request.get('X-Request-Id');
-  response.locals.requestId = given && PLAIN_REQUEST_ID.test(given) ? given : randomUUID();
+  response.locals.requestId = requestIdOf(request.headers);
   response.locals.outcome = 'ok';
   response.locals.bodyInvited = false;
   response.set('X-Request-Id', response.locals.requestId);

@@ -1,4 +1,4 @@
-import type { Request } from 'express';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Priority } from '../inference/service';
 import type { ApiDocument } from './openapi';
 import { violation } from './violation';
@@ -14,11 +14,11 @@ export interface Treatment {
  * @param timeoutMs of a request that names none
  * @throws ServiceError `invalid_request`, `limit_exceeded`
  */
-export function readTreatment(document: ApiDocument, request: Request, timeoutMs: number): Treatment {
+export function readTreatment(document: ApiDocument, headers: IncomingHttpHeaders, timeoutMs: number): Treatment {
   const names = document.fieldsOf('RequestHeaders');
   const given = Object.fromEntries(
     names.flatMap((name) => {
-      const value = request.get(name);
+      const value = headers[name.toLowerCase()];
       return value === undefined ? [] : [[name, value]];
     }),
   );
@@ -26,9 +26,9 @@ export function readTreatment(document: ApiDocument, request: Request, timeoutMs
   if (error !== undefined) {
     throw violation(error);
   }
-  const headers = given as { readonly 'X-Priority'?: Priority; readonly 'X-Request-Timeout-Ms'?: number };
+  const wishes = given as { readonly 'X-Priority'?: Priority; readonly 'X-Request-Timeout-Ms'?: number };
   return {
-    priority: headers['X-Priority'] ?? 'interactive',
-    timeoutMs: headers['X-Request-Timeout-Ms'] ?? timeoutMs,
+    priority: wishes['X-Priority'] ?? 'interactive',
+    timeoutMs: wishes['X-Request-Timeout-Ms'] ?? timeoutMs,
   };
 }

@@ -1,7 +1,6 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import type { Express } from 'express';
 
 /** The largest form at 2 Mbit/s; Node ends the connection of a request that takes longer to arrive. */
 const REQUEST_ARRIVAL_MS = 256_000;
@@ -30,7 +29,7 @@ export class HttpServer {
   }
 
   /** @throws the system's error when the address is taken or not this host's. */
-  static async listen(app: Express, host: string, port: number): Promise<HttpServer> {
+  static async listen(app: RequestListener, host: string, port: number): Promise<HttpServer> {
     const server = createServer({ requestTimeout: REQUEST_ARRIVAL_MS });
     const http = new HttpServer(server);
     const onRequest = (request: IncomingMessage, response: ServerResponse): void => {

@@ -29,6 +29,14 @@ export interface Load {
   readonly bytes: number;
 }
 
+/** Why a request is not let in, and when to come again. */
+export interface Refusal {
+  readonly code: 'overloaded';
+  readonly detail: string;
+  /** Whole seconds. */
+  readonly retryAfterSeconds: number;
+}
+
 const NOTHING: Load = { units: 0, uploads: 0, bytes: 0 };
 /** Of the units: however many send slowly, there is room for those whose photos are here. */
 const SHARE_OF_UPLOADS = 0.5;
@@ -60,24 +68,22 @@ export class Admission {
    */
   enter(arrival: Arrival): Ticket {
     const ticket = new Ticket(this, arrival);
-    ticket.take({ units: 1, uploads: 1, bytes: arrival.bytes });
+    ticket.take(atTheDoor(arrival));
     return ticket;
   }
 
-  /**
-   * Whether a request that holds nothing may hold `wanted`.
-   * @throws ServiceError `overloaded`
-   */
-  check({ priority, timeoutMs }: Arrival, wanted: Load): void {
+  /** Why a request that holds nothing may not hold `wanted`, by default what it takes to enter; nothing where it may. */
+  refusalOf(arrival: Arrival, wanted = atTheDoor(arrival)): Refusal | undefined {
+    const { priority, timeoutMs } = arrival;
     const { units, uploads, bytes } = this.loads[priority];
     if (wanted.uploads > 0 && uploads + wanted.uploads > this.limits.units * SHARE_OF_UPLOADS) {
-      throw this.overloaded(priority, `${uploads} uploads are under way already.`);
+      return this.overloaded(priority, `${uploads} uploads are under way already.`);
     }
     if (units + wanted.units > this.limits.units) {
-      throw this.overloaded(priority, `${units} photos and questions are waiting already.`);
+      return this.overloaded(priority, `${units} photos and questions are waiting already.`);
     }
     if (bytes + wanted.bytes > this.limits.bytes) {
-      throw this.overloaded(priority, `${Math.ceil(bytes / 1e6)} MB of photos are waiting already.`);
+      return this.overloaded(priority, `${Math.ceil(bytes / 1e6)} MB of photos are waiting already.`);
     }
     const ahead = this.unitsAhead(priority);
     // It is done when its batch is, for which others will come as they have come before it.
@@ -86,8 +92,9 @@ export class Admission {
     // With nothing ahead, it is not load that a request is too large for its deadline.
     if (ahead > 0 && expectedMs * MARGIN > timeoutMs) {
       const seconds = `about ${Math.ceil(expectedMs / 1000)} s, and the deadline is ${timeoutMs / 1000} s`;
-      throw this.overloaded(priority, `The answer would take ${seconds}.`);
+      return this.overloaded(priority, `The answer would take ${seconds}.`);
     }
+    return undefined;
   }
 
   add(priority: Priority, { units, uploads, bytes }: Load): void {
@@ -107,10 +114,14 @@ export class Admission {
       : interactive.units + Math.min(bulk.units, interactive.units / (BULK_TURN - 1) + this.limits.unitsInWork);
   }
 
-  private overloaded(priority: Priority, detail: string): ServiceError {
+  private overloaded(priority: Priority, detail: string): Refusal {
     const retryAfterSeconds = this.drainRate.secondsUntilDone(this.unitsAhead(priority));
-    return new ServiceError('overloaded', detail, { retryAfterSeconds });
+    return { code: 'overloaded', detail, retryAfterSeconds };
   }
+}
+
+function atTheDoor({ bytes }: Arrival): Load {
+  return { units: 1, uploads: 1, bytes };
 }
 
 /** What one request holds. */
@@ -128,7 +139,11 @@ export class Ticket {
    */
   take(wanted: Load): void {
     this.hold(NOTHING);
-    this.admission.check(this.arrival, wanted);
+    const refusal = this.admission.refusalOf(this.arrival, wanted);
+    if (refusal !== undefined) {
+      const { code, detail, retryAfterSeconds } = refusal;
+      throw new ServiceError(code, detail, { retryAfterSeconds });
+    }
     this.hold(wanted);
   }
 

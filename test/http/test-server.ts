@@ -6,6 +6,7 @@ import type { Express } from 'express';
 import { pino } from 'pino';
 import { createAdminApp } from '../../src/http/admin-app';
 import { ApiKeys } from '../../src/http/api-keys';
+import { Door } from '../../src/http/door';
 import { type AppOptions, createApp } from '../../src/http/express-app';
 import type { ModelFacts, ServedModels } from '../../src/vision-language/facts';
 import { ApiDocument } from '../../src/http/openapi';
@@ -67,10 +68,12 @@ export class TestServer {
   ) {
     const all = this.appOptions(options);
     this.app = createApp(all);
+    this.door = new Door(this.app, all);
     this.admin = createAdminApp({ ...all, keys: adminKeys, reload: () => this.reload() });
   }
 
   readonly app: Express;
+  readonly door: Door;
   readonly admin: Express;
   /** What `POST /admin/reload` does. */
   reload: () => Promise<ServedModels> = () => Promise.resolve([MODEL]);
@@ -79,7 +82,7 @@ export class TestServer {
 
   static async start(options: Partial<AppOptions> = {}): Promise<TestServer> {
     const test = new TestServer(new FakeService(), await ApiKeys.read(keyFile(lineOf('alice', KEY))), options);
-    test.server = await HttpServer.listen(test.app, '127.0.0.1', 0);
+    test.server = await HttpServer.listen(test.door.listener, '127.0.0.1', 0);
     test.adminServer = await HttpServer.listen(test.admin, '127.0.0.1', 0);
     return test;
   }
