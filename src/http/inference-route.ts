@@ -1,4 +1,5 @@
 import { webcrypto } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { RequestHandler, Response } from 'express';
 import { type ErrorCode, ServiceError } from '../errors';
 import type { Admission, Ticket } from '../inference/admission';
@@ -9,6 +10,7 @@ import type { Pace } from './body-pace';
 import { readInferenceRequest } from './inference-request';
 import { modelId, type ServedModels } from '../vision-language/facts';
 import { findModel } from './model';
+import { Deadline } from './deadline';
 import type { ApiDocument } from './openapi';
 import type { PhotoFetcher } from './photo-fetcher';
 import { loadPhotos } from './photo-sources';
@@ -117,11 +119,10 @@ async function runAll<J extends PhotoJob>(
   { askedMs, timeoutMs, ticket, response }: { askedMs: number; timeoutMs: number; ticket: Ticket; response: Response },
 ): Promise<Outcome<JobResult<J>>[]> {
   const dropped = new AbortController();
-  const leftMs = Math.max(1, timeoutMs - (performance.now() - askedMs));
-  const deadline = setTimeout(() => {
-    const detail = `The answer took longer than ${timeoutMs / 1000} s; its work was dropped.`;
-    dropped.abort(new ServiceError('deadline_exceeded', detail));
-  }, leftMs);
+  setMaxListeners(jobs.length, dropped.signal);
+  const deadline = new Deadline(timeoutMs, askedMs, ticket, (reason) => {
+    dropped.abort(reason);
+  });
   const leave = (): void => {
     dropped.abort(new Error('The client has closed the connection'));
   };
@@ -134,7 +135,7 @@ async function runAll<J extends PhotoJob>(
       return job;
     }
     try {
-      return await service.run(job, dropped.signal);
+      return await service.run({ ...job, turn: deadline.turn() }, dropped.signal);
     } catch (error) {
       if (jobs.length > 1 && error instanceof ServiceError && FAULTS_OF_A_PHOTO.has(error.code)) {
         return error;
@@ -148,7 +149,7 @@ async function runAll<J extends PhotoJob>(
   try {
     return await Promise.all(jobs.map(run));
   } finally {
-    clearTimeout(deadline);
+    deadline.end();
     response.off('close', leave);
   }
 }

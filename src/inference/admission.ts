@@ -97,6 +97,21 @@ export class Admission {
     return undefined;
   }
 
+  /**
+   * Why a request that was let in is refused all the same: it has waited so long that what is left of its deadline is too
+   * short for a batch. Nothing where load is not the reason, since it takes longer than its deadline by itself.
+   * @param units that it asked for
+   * @param leftMs of its deadline
+   */
+  refusalAfterWait({ priority, timeoutMs }: Arrival, units: number, leftMs: number): Refusal | undefined {
+    const batchMs = this.drainRate.msUntilDone(this.limits.unitsInWork);
+    const aloneMs = Math.max(batchMs, this.drainRate.msUntilDone(units));
+    if (leftMs >= batchMs || aloneMs > timeoutMs) {
+      return undefined;
+    }
+    return this.overloaded(priority, `Its turn did not come in time for the deadline of ${timeoutMs / 1000} s.`);
+  }
+
   add(priority: Priority, { units, uploads, bytes }: Load): void {
     const load = this.loads[priority];
     this.loads[priority] = {
@@ -120,6 +135,10 @@ export class Admission {
   }
 }
 
+function toError({ code, detail, retryAfterSeconds }: Refusal): ServiceError {
+  return new ServiceError(code, detail, { retryAfterSeconds });
+}
+
 function atTheDoor({ bytes }: Arrival): Load {
   return { units: 1, uploads: 1, bytes };
 }
@@ -127,6 +146,7 @@ function atTheDoor({ bytes }: Arrival): Load {
 /** What one request holds. */
 export class Ticket {
   private held = NOTHING;
+  private askedUnits = 0;
 
   constructor(
     private readonly admission: Admission,
@@ -141,10 +161,16 @@ export class Ticket {
     this.hold(NOTHING);
     const refusal = this.admission.refusalOf(this.arrival, wanted);
     if (refusal !== undefined) {
-      const { code, detail, retryAfterSeconds } = refusal;
-      throw new ServiceError(code, detail, { retryAfterSeconds });
+      throw toError(refusal);
     }
     this.hold(wanted);
+    this.askedUnits = wanted.units;
+  }
+
+  /** As `Admission` has it, for a request whose turn comes with `leftMs` of its deadline left. */
+  refusalAfterWait(leftMs: number): ServiceError | undefined {
+    const refusal = this.admission.refusalAfterWait(this.arrival, this.askedUnits, leftMs);
+    return refusal && toError(refusal);
   }
 
   /** Part of the work is done. */

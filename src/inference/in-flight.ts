@@ -9,10 +9,14 @@ export class InFlight {
     return [...this.unsettled];
   }
 
-  /** A job whose result is also that of `job`. */
-  equalTo({ resultKey }: PendingJob): PendingJob | undefined {
+  /** A job whose result is also that of the given one, which joins it. */
+  equalTo({ job, resultKey }: PendingJob): PendingJob | undefined {
     const equal = resultKey === undefined ? undefined : this.byResult.get(resultKey);
-    return equal?.settled ? undefined : equal;
+    if (equal === undefined || equal.settled) {
+      return undefined;
+    }
+    equal.join(job);
+    return equal;
   }
 
   /** Adds a job until it has its result. */

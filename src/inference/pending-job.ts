@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors';
 import type { AnswerResult, CaptionResult } from '../vision-language/results';
 import type { Outcome } from './messages';
-import { type PhotoJob, unitsOf } from './service';
+import { type PhotoJob, type Turn, unitsOf } from './service';
 
 /** A job on its way to its result, for one or several who wait. It is settled once; what comes later is ignored. */
 export class PendingJob {
@@ -17,12 +17,14 @@ export class PendingJob {
   readonly queuedAtMs = performance.now();
   /** Called when nobody waits for the job any more; set while it runs. */
   onAbandoned: (() => void) | undefined;
+  private readonly turns: Turn[] = [];
   private isSettled = false;
   private waiters = 0;
   private resolve!: (result: CaptionResult | AnswerResult) => void;
   private reject!: (reason: unknown) => void;
 
   constructor(readonly job: PhotoJob) {
+    this.join(job);
     this.units = unitsOf(job);
     this.batchKey = JSON.stringify([job.task, job.model, Object.entries(job.options).sort(), job.batch]);
     const questions = job.task === 'vqa' ? job.questions : [];
@@ -35,6 +37,24 @@ export class PendingJob {
 
   get settled(): boolean {
     return this.isSettled;
+  }
+
+  /** Who asks the same is asked too when the turn has come. */
+  join({ turn }: PhotoJob): void {
+    if (turn !== undefined) {
+      this.turns.push(turn);
+    }
+  }
+
+  /** The job's turn has come. @returns whether its work is to begin; where it comes too late for all, it has failed */
+  begin(): boolean {
+    const refusals = this.turns.map((turn) => turn.come());
+    const [refusal] = refusals;
+    if (refusal === undefined || refusals.includes(undefined)) {
+      return true;
+    }
+    this.fail(refusal);
+    return false;
   }
 
   /**

@@ -38,13 +38,13 @@ export class JobQueue {
   /**
    * Takes the job that waits longest in the priority whose turn it is, and with it as many as may share its batch: its
    * own priority first, then the other. So every job gets its turn, and under load, when many wait, batches are large
-   * without anyone waiting for them to fill.
+   * without anyone waiting for them to fill. Jobs that are refused when their turn comes are left out.
    * @param maxUnits a larger job is a batch of its own
    * @param mayTake jobs that are not left for another
    */
   takeBatch(maxUnits: number, mayTake: (job: PendingJob) => boolean = () => true): JobBatch | undefined {
     const candidates = this.jobs.filter(mayTake);
-    const first = this.next(candidates);
+    const first = this.beginNext(candidates);
     if (first === undefined) {
       return undefined;
     }
@@ -52,13 +52,26 @@ export class JobQueue {
     const batch: JobBatch = [first];
     let units = first.units;
     for (const job of first.hasFailed ? [] : companionsOf(first, candidates)) {
-      if (units + job.units <= maxUnits) {
+      if (units + job.units <= maxUnits && job.begin()) {
         batch.push(job);
         units += job.units;
       }
     }
-    this.jobs = this.jobs.filter((job) => !batch.includes(job));
+    this.jobs = this.jobs.filter((job) => !batch.includes(job) && !job.settled);
     return batch;
+  }
+
+  /** Those before it whose turn comes too late are out of the queue. */
+  private beginNext(candidates: readonly PendingJob[]): PendingJob | undefined {
+    let left = candidates;
+    for (;;) {
+      const first = this.next(left);
+      if (first === undefined || first.begin()) {
+        return first;
+      }
+      left = left.filter((job) => job !== first);
+      this.remove(first);
+    }
   }
 
   private next(candidates: readonly PendingJob[]): PendingJob | undefined {

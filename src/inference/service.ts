@@ -1,10 +1,17 @@
 import type { EventEmitter } from 'node:events';
+import type { ServiceError } from '../errors';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../vision-language/results';
 import type { InferenceEvents } from './events';
 
 /** Interactive work goes first; bulk work still gets its share of the batches. */
 export const PRIORITIES = ['interactive', 'bulk'] as const;
 export type Priority = (typeof PRIORITIES)[number];
+
+/** One who waits for a job hears when its turn has come. */
+export interface Turn {
+  /** @returns why the work is not to begin any more, where nobody else waits for it; nothing where it is welcome */
+  come(): ServiceError | undefined;
+}
 
 /** What every job has, whatever its task. */
 export interface Work {
@@ -17,6 +24,7 @@ export interface Work {
   readonly sha256?: string;
   /** Jobs that name one share a run of the graphs with those of the same name only. */
   readonly batch?: string;
+  readonly turn?: Turn;
 }
 
 /** What one photo asks of the model: a caption, or answers to questions. */

@@ -59,6 +59,7 @@ describe('a caption arrives in every form', () => {
         image: expect.anything() as unknown,
         options: { ...DEFAULTS, numBeams: 3, regions: true },
         priority: 'interactive',
+        turn: expect.anything() as unknown,
       },
     ]);
     expect(Buffer.from(server.service.jobs[0]?.image ?? []).equals(jpeg)).toBe(true);

@@ -120,3 +120,31 @@ describe('at a pace of a second a unit', () => {
     expect(() => admission.enter({ ...BULK, timeoutMs: 17_000 })).not.toThrow();
   });
 });
+
+describe('at a pace of 100 ms a unit, where a batch takes 200 ms', () => {
+  const refusal = (timeoutMs: number, units: number, leftMs: number) =>
+    admission.refusalAfterWait({ ...ARRIVAL, timeoutMs }, units, leftMs);
+  beforeEach(() => {
+    rate.record(1, 100, 1);
+  });
+
+  test('a turn that comes with less of the deadline left than a batch takes comes too late', () => {
+    expect(refusal(1_000, 1, 200)).toBeUndefined();
+    letIn(5);
+    expect(refusal(1_000, 1, 199)).toEqual({
+      code: 'overloaded',
+      detail: 'Its turn did not come in time for the deadline of 1 s.',
+      retryAfterSeconds: 1,
+    });
+  });
+
+  test('what takes longer than its deadline by itself is not refused for its wait', () => {
+    expect(refusal(199, 1, 0)).toBeUndefined();
+    expect(refusal(1_000, 11, 0)).toBeUndefined();
+    expect(refusal(1_000, 10, 0)).toMatchObject({ code: 'overloaded' });
+  });
+});
+
+test('while no pace is known, no turn comes too late', () => {
+  expect(admission.refusalAfterWait(ARRIVAL, 1, 0)).toBeUndefined();
+});

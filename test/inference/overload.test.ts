@@ -44,6 +44,10 @@ function random(seed: number): () => number {
 class Simulation {
   readonly answered: Outcome[] = [];
   readonly retryAfter: number[] = [];
+  /** Let in, and refused since their turn came too late. */
+  refusedAfterWait = 0;
+  private slowdown = { fromMs: Infinity, times: 1 };
+  private nowMs = 0;
   private readonly next = random(7);
   private readonly rate = new DrainRate();
   private readonly queue = new JobQueue();
@@ -71,10 +75,19 @@ class Simulation {
     this.workUntil(Infinity);
   }
 
+  /** From `fromMs` on the processes take `times` as long: other programs take the machine. */
+  slowDown(fromMs: number, times: number): void {
+    this.slowdown = { fromMs, times };
+  }
+
   private arrive(arrivedMs: number, timeoutMs: number, priority: Priority): void {
     try {
       const ticket = this.admission.enter({ priority, bytes: 1, timeoutMs });
-      const job = new PendingJob({ task: 'caption', image: new Uint8Array(), options: OPTIONS, priority });
+      const turn = { come: () => ticket.refusalAfterWait(arrivedMs + timeoutMs - this.nowMs) };
+      const job = new PendingJob({ task: 'caption', image: new Uint8Array(), options: OPTIONS, priority, turn });
+      job.result.catch(() => {
+        this.refusedAfterWait += 1;
+      });
       ticket.take({ units: 1, uploads: 0, bytes: 1 });
       this.queue.append(job);
       this.requests.set(job, { job, ticket, arrivedMs, timeoutMs });
@@ -85,10 +98,12 @@ class Simulation {
   }
 
   private start(nowMs: number): void {
+    this.nowMs = nowMs;
     for (const process of this.processes.filter(({ jobs }) => jobs.length === 0)) {
       const jobs = this.queue.takeBatch(MAX_BATCH);
       if (jobs !== undefined) {
-        const ms = (BATCH_MS + UNIT_MS * jobs.length) * (0.7 + 0.6 * this.next());
+        const times = nowMs >= this.slowdown.fromMs ? this.slowdown.times : 1;
+        const ms = times * (BATCH_MS + UNIT_MS * jobs.length) * (0.7 + 0.6 * this.next());
         Object.assign(process, { jobs, startedMs: nowMs, freeAtMs: nowMs + ms });
       }
     }
@@ -156,3 +171,17 @@ test('below what it can do, nothing is refused', () => {
   expect(simulation.retryAfter).toEqual([]);
   expect(late(simulation.answered)).toEqual([]);
 });
+
+test.each([2, 5])(
+  'where it becomes %i times as slow under ten times the load, work is refused before its turn rather than late',
+  async (times) => {
+    const simulation = new Simulation();
+    simulation.slowDown(20_000, times);
+    simulation.run(10 * CAPACITY, [30_000], 0);
+    // The rejections of jobs are heard.
+    await Promise.resolve();
+    // Of two batches of each process the pace is learnt.
+    expect(late(simulation.answered).length).toBeLessThanOrEqual(2 * PROCESSES * MAX_BATCH);
+    expect(simulation.refusedAfterWait).toBeGreaterThan(100);
+  },
+);

@@ -1,3 +1,5 @@
+import { ServiceError } from '../../src/errors';
+import { InFlight } from '../../src/inference/in-flight';
 import { PendingJob } from '../../src/inference/pending-job';
 import { JobQueue } from '../../src/inference/queue';
 import type { PhotoJob, Priority } from '../../src/inference/service';
@@ -107,4 +109,47 @@ test('bulk jobs alone wait for nobody', () => {
 test('a batch is filled with its own priority first, and then with the other', () => {
   const [a, b, c, d] = [caption({}, 'bulk'), caption(), caption({}, 'bulk'), caption()];
   expect(queueOf(a, b, c, d).takeBatch(3)).toEqual([b, d, a]);
+});
+
+describe('a job whose turn comes too late', () => {
+  const LATE = new ServiceError('overloaded', 'Too late.');
+  const turn = (refusal?: ServiceError) => ({ come: () => refusal });
+
+  function job(refusal: ServiceError | undefined, sha256?: string): PendingJob {
+    const named = sha256 === undefined ? {} : { sha256 };
+    const pending = new PendingJob({
+      task: 'caption',
+      image,
+      options: OPTIONS,
+      priority: 'interactive',
+      turn: turn(refusal),
+      ...named,
+    });
+    // Who waits for it hears of it.
+    pending.result.catch(() => undefined);
+    return pending;
+  }
+
+  test('is refused and leaves its place in the batch to others', async () => {
+    const [a, b, c, d] = [job(LATE), job(undefined), job(LATE), job(undefined)];
+    const queue = queueOf(a, b, c, d);
+    expect(queue.takeBatch(2)).toEqual([b, d]);
+    expect(queue.waiting).toEqual([]);
+    await expect(a.result).rejects.toBe(LATE);
+    await expect(c.result).rejects.toBe(LATE);
+  });
+
+  test('where there are no others there is no batch', () => {
+    const queue = queueOf(job(LATE), job(LATE));
+    expect(queue.takeBatch(2)).toBeUndefined();
+    expect(queue.waiting).toEqual([]);
+  });
+
+  test('is begun all the same where somebody else still waits for it', () => {
+    const inFlight = new InFlight();
+    const first = job(LATE, 'photo');
+    inFlight.add(first);
+    expect(inFlight.equalTo(job(undefined, 'photo'))).toBe(first);
+    expect(queueOf(first).takeBatch(2)).toEqual([first]);
+  });
 });
