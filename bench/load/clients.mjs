@@ -23,7 +23,7 @@ export async function closedLoop(url, photos, clients, seconds) {
 }
 
 /** Requests leave at even intervals, whatever becomes of those before. */
-export async function openLoop(url, photos, perSecond, seconds) {
+export async function openLoop(url, photos, perSecond, seconds, headers = {}) {
   const results = [];
   const agent = keepAliveAgent();
   const startMs = performance.now();
@@ -34,7 +34,7 @@ export async function openLoop(url, photos, perSecond, seconds) {
       await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
     const photo = asked % photos.length;
-    results.push(ask(url, photos[photo], agent).then((result) => ({ photo, ...result })));
+    results.push(ask(url, photos[photo], agent, headers).then((result) => ({ photo, ...result })));
   }
   const ended = await Promise.all(results);
   agent.destroy();
@@ -46,13 +46,13 @@ function keepAliveAgent() {
   return new http.Agent({ keepAlive: true, maxSockets: Infinity });
 }
 
-function ask(url, photo, agent) {
+function ask(url, photo, agent, headers = {}) {
   const startMs = performance.now();
   return new Promise((resolve) => {
     const end = (status, retryAfter) => resolve({ status, retryAfter, ms: performance.now() - startMs });
     const request = http.request(
       url,
-      { method: 'POST', agent, headers: { 'content-type': 'image/jpeg' } },
+      { method: 'POST', agent, headers: { 'content-type': 'image/jpeg', ...headers } },
       (response) => {
         response.resume().on('end', () => end(response.statusCode, response.headers['retry-after']));
         response.on('error', () => end('cut off'));

@@ -20,7 +20,7 @@ export async function startServer(settings) {
       server.stdout.resume();
       const origin = `http://127.0.0.1:${port}`;
       await untilReady(origin);
-      return { origin, usage: () => usage(server.pid), stop: () => stop(server) };
+      return { origin, pid: server.pid, usage: () => usage(server.pid), stop: () => stop(server) };
     }
   }
   throw new Error('The server ended before it listened.');
@@ -47,13 +47,22 @@ function usage(pid) {
     const fields = statOf(name);
     const isServer = Number(name) === pid;
     if (fields !== undefined && (isServer || Number(fields[1]) === pid)) {
-      cpuSeconds += (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+      cpuSeconds += cpuSecondsIn(fields);
       const residentBytes = Number(fields[21]) * PAGE_BYTES;
       serverBytes += isServer ? residentBytes : 0;
       inferenceBytes += isServer ? 0 : residentBytes;
     }
   }
   return { cpuSeconds, serverBytes, inferenceBytes };
+}
+
+/** CPU seconds of one process so far. */
+export function cpuSecondsOf(pid) {
+  return cpuSecondsIn(statOf(pid));
+}
+
+function cpuSecondsIn(fields) {
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
 /** @returns the fields behind the command's name: state, parent, ...; nothing of a process that has ended */

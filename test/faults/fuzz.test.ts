@@ -29,7 +29,8 @@ let port: number;
 let expected: (string | undefined)[];
 
 beforeAll(async () => {
-  server = new ServerProcess(['node', 'dist/main.js'], { VALIDATE_RESPONSES: 'true' });
+  // A cache that is soon full: while it fills, memory grows as it should.
+  server = new ServerProcess(['node', 'dist/main.js'], { VALIDATE_RESPONSES: 'true', CACHE_MB: '8' });
   await server.event('ready');
   port = await server.port();
   expected = await captionsOf(port);
