@@ -79,7 +79,6 @@ LOSSES = Group(
         distilled("hidden", "hidden states alone", attention=0.0, classification=0.0),
         Cell("classification", "classification alone", None, CLASSIFICATION, begins="none"),
         distilled("texts-only", "all losses, tokens of texts alone", texts_only=True),
-        distilled("pooled", "all losses, hidden states averaged over a photo", pooled=True),
         Cell("pretraining-only", "all losses, in pre-training alone", PRETRAINING, None, begins="all"),
         Cell("finetuning-only", "all losses, in fine-tuning alone", None, FINETUNING, begins="none"),
     ),
