@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { until } from '../http/plain-client';
 import { photo } from '../photos';
-import { freePort } from '../start/free-port';
+import { freePorts } from '../servers/free-ports';
 import { ServerProcess } from '../start/server-process';
 
 // Nothing that the server writes, logs and words for its starter, is worth an answer or its end.
@@ -39,7 +39,7 @@ test.each([
   ['the reader of the logs takes nothing', `${SERVER} > >(exec sleep 600)`],
   ['no temporary file can be made', `TMPDIR=/dev/full ${SERVER} > "$FOLDER/log"`],
 ])('%s: requests are answered, and SIGTERM ends the server with 0', async (_circumstance, command) => {
-  const port = await freePort();
+  const [port] = await freePorts(1);
   server = new ServerProcess(['bash', '-c', command], { PORT: String(port), FOLDER: folder });
   const url = `http://127.0.0.1:${port}`;
   await until(() => isReady(url));
@@ -54,7 +54,7 @@ test.each([
 });
 
 test('lost log lines are told of once on standard error, and counted', async () => {
-  const port = await freePort();
+  const [port] = await freePorts(1);
   server = new ServerProcess(['bash', '-c', `${SERVER} > /dev/full`], { PORT: String(port) });
   const url = `http://127.0.0.1:${port}`;
   await until(() => isReady(url));

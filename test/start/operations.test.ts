@@ -7,7 +7,7 @@ import path from 'node:path';
 import { keyFile, lineOf } from '../http/test-server';
 import { photo } from '../photos';
 import { editManifest, TINY_BUNDLE } from '../tiny-bundle';
-import { freePort } from './free-port';
+import { freePorts } from '../servers/free-ports';
 import { ServerProcess } from './server-process';
 
 // What an operator does to a server that runs: other bundles, other keys, traces.
@@ -89,7 +89,8 @@ test('SIGHUP under load: another version serves, no request is dropped, and the 
 });
 
 test('a bundle replaced by a broken one leaves the old one serving, even where its process dies', async () => {
-  const admin = { ADMIN_PORT: String(await freePort()), ADMIN_KEYS_FILE: keyFile(lineOf('operator', 'k')) };
+  const [adminPort] = await freePorts(1);
+  const admin = { ADMIN_PORT: String(adminPort), ADMIN_KEYS_FILE: keyFile(lineOf('operator', 'k')) };
   const { server, url } = await start(admin);
   const reload = (headers: Record<string, string>) =>
     fetch(`http://127.0.0.1:${admin.ADMIN_PORT}/admin/reload`, { method: 'POST', headers });
