@@ -2,12 +2,12 @@
 // photo of one process, with and without, in turns on the same machine; with the bundle's graphs on all cores, and with
 // the tiny bundle's, which then wait as for a GPU.
 // usage: npm run build && node bench/score-ahead.mjs [<photos> [<folder of JPEGs> [<rounds>]]]; MODEL_DIR as for the server
-import { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { QUESTION } from './load/bare-model.mjs';
+import { cpuSecondsOf } from './load/server.mjs';
 import { bundle, collectionOf, median } from './score/processes.mjs';
 
 const require = createRequire(import.meta.url);
@@ -17,7 +17,6 @@ const { LocalScorer } = require('../dist/batch/scorers/local-scorer.js');
 
 const BATCH = 8;
 const WAIT_MS = 100; // of each of the three graphs of a batch
-const TICKS_PER_SECOND = 100; // Linux's USER_HZ
 const DECODING = { numBeams: 5, numCaptions: 1, maxTokens: 20, topK: 5, regions: false, explain: false };
 const TINY = path.join(import.meta.dirname, '..', 'test', 'fixtures', 'bundle-tiny');
 const WAITING = path.join(import.meta.dirname, 'score', 'waiting-child.mjs');
@@ -92,10 +91,4 @@ async function measure({ service, pid }, question) {
     }
   }
   return { seconds: (performance.now() - startMs) / 1e3, cpuSeconds: cpuSecondsOf(pid) - before };
-}
-
-function cpuSecondsOf(pid) {
-  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }

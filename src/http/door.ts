@@ -30,9 +30,10 @@ export class Door {
       this.app(request, response);
       return;
     }
-    const client = this.options.keys?.ownerOf(request.headers);
-    const refusal = this.refusalOf(request.headers, client);
-    if (refusal === undefined) {
+    const { keys } = this.options;
+    const refusal = this.refusalOf(request.headers);
+    const client = refusal && keys?.ownerOf(request.headers);
+    if (refusal === undefined || (keys !== undefined && client === undefined)) {
       this.app(request, response);
       return;
     }
@@ -47,11 +48,10 @@ export class Door {
     return rateLimit > 0 || origin !== undefined || closing.aborted;
   }
 
-  /** @param client nobody where a key is asked for and none is known */
-  private refusalOf(headers: IncomingHttpHeaders, client: string | undefined): Refusal | undefined {
-    const { keys, admission } = this.options;
-    const treatment = keys === undefined || client !== undefined ? this.treatmentOf(headers) : undefined;
-    return treatment && admission.refusalOf({ ...treatment, bytes: Number(headers['content-length'] ?? 0) });
+  private refusalOf(headers: IncomingHttpHeaders): Refusal | undefined {
+    const treatment = this.treatmentOf(headers);
+    const bytes = Number(headers['content-length'] ?? 0);
+    return treatment && this.options.admission.refusalOf({ ...treatment, bytes });
   }
 
   /** Nothing where the headers are wrong. */

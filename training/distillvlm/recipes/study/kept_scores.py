@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from distillvlm.data.atomic_files import save_arrays_atomically
 from distillvlm.data.records import Split
 from distillvlm.engine.gradient_shares import mean_shares, share_windows
 from distillvlm.engine.progress import read_progress
@@ -46,7 +47,7 @@ def write_kept(path: Path, scores: Mapping[str, Scores], facts: Mapping[str, obj
     for name, one in scores.items():
         values = (one.captions.astype(np.float32), one.answers.astype(np.float32), one.scenes.astype(np.int32))
         arrays |= {f"{name}.{part}": value for part, value in zip(PARTS, values, strict=True)}
-    np.savez_compressed(path, **arrays)
+    save_arrays_atomically(path, arrays)
 
 
 def read_kept(kept: Path, split: Split, origins: Mapping[str, str]) -> Results:
@@ -60,15 +61,19 @@ def read_kept(kept: Path, split: Split, origins: Mapping[str, str]) -> Results:
 def kept_shares(path: Path, cell: str) -> dict[str, Shares]:
     """By stage and window of a training ("start", "tenth", "half"), each loss's mean share of the gradient; empty
     where the file is not there."""
-    return _facts(path)["shares"].get(cell, {}) if path.exists() else {}
+    if not path.exists():
+        return {}
+    with np.load(path) as arrays:
+        shares: dict[str, Shares] = _facts(arrays)["shares"].get(cell, {})
+        return shares
 
 
 def _runs(path: Path, split: Split, origins: Mapping[str, str]) -> Iterator[Run]:
-    facts = _facts(path)
-    if facts["origin"] != origins.get(f"{path.stem}{EVALUATION}"):
-        raise ValueError(f"{path}: was made with other settings; remove it")
     ending = f".{split}.captions"
     with np.load(path) as arrays:
+        facts = _facts(arrays)
+        if facts["origin"] != origins.get(f"{path.stem}{EVALUATION}"):
+            raise ValueError(f"{path}: was made with other settings; remove it")
         cells = sorted(name.removesuffix(ending) for name in arrays if name.endswith(ending))
         for cell in cells:
             captions, answers, scenes = (arrays[f"{cell}.{split}.{part}"] for part in PARTS)
@@ -76,10 +81,9 @@ def _runs(path: Path, split: Split, origins: Mapping[str, str]) -> Iterator[Run]
             yield Run(cell, int(path.stem.rpartition("-")[-1]), split, scores, facts["seconds"] / len(cells))
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    with np.load(path) as arrays:
-        facts: dict[str, Any] = json.loads(str(arrays["facts"]))
-        return facts
+def _facts(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(str(arrays["facts"]))
+    return facts
 
 
 def _seconds(study: Path, group: str) -> float:

@@ -61,7 +61,7 @@ TEACHER_REGIONS: dict[Teaching, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecipe(StudyTeachers):
-    """A teacher for every other seed of the students; `docs` gets the report.
+    """The students' seeds take the teachers in turn; `docs` gets the report.
 
     pilot: what the gate holds against the teacher, and against itself with more labels. student_steps: (pre-training,
     fine-tuning).
@@ -121,12 +121,10 @@ class StudyRecipe(StudyTeachers):
         number = self.teacher_of(seed)
         taught = group.teacher_captions > 0 or any(cell.pretraining or cell.finetuning for cell in group.cells)
         who = [f"{who}-{number}" for who in ("adapted", "control") if taught]
-        before = {cell.begins for cell in group.cells if cell.begins}
-        begun = [f"{self.group_of(cell).name}-{seed}-pretraining" for cell in sorted(before)]
-        if group.scst:
-            begun = [self.trained(self._before_scst(cell), seed).parent.name for cell in group.cells]
-        pretraining = [f"{each}-pretraining" for each in who]
-        return ("shared-regions", *pretraining, *who, *dict.fromkeys(begun))
+        begun = [self.beginning(group, cell, seed, kind) for kind in kinds_of(group) for cell in group.cells]
+        stages = dict.fromkeys(path.parent.name for path in begun if path is not None)
+        stages.pop(f"{group.name}-{seed}-pretraining", None)  # is among its own
+        return ("shared-regions", *(f"{each}-pretraining" for each in who), *who, *stages)
 
     # -- data -----------------------------------------------------------------------------------------------------
     def records_for(self, group: Group, seed: int) -> list[Record]:
@@ -197,13 +195,10 @@ class StudyRecipe(StudyTeachers):
         if kind == "pretraining":
             return None
         if kind == "scst":
-            return self.trained(self._before_scst(cell), seed)
+            return self.trained(cell.name.removesuffix(" + scst"), seed)
         if cell.begins is None:
             return self.folder / f"{group.name}-{seed}-pretraining" / cell.name
         return self.folder / f"{self.group_of(cell.begins).name}-{seed}-pretraining" / cell.begins
-
-    def _before_scst(self, cell: Cell) -> str:
-        return cell.name.removesuffix(" + scst")
 
     def group_of(self, cell: str) -> Group:
         return next(group for group in self.groups if cell in {one.name for one in group.cells})

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from distillvlm.data.atomic_files import save_arrays_atomically
 from distillvlm.data.records import Record
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes.files import SOURCE
@@ -65,10 +66,7 @@ def score_captions(captions: Mapping[str, str], references: Tokenized) -> NDArra
 
 
 def write_scores(path: Path, scores: Scores) -> None:
-    """The file is there as a whole or not at all."""
-    partial = path.with_suffix(".part.npz")
-    np.savez_compressed(partial, **asdict(scores))
-    partial.replace(path)
+    save_arrays_atomically(path, asdict(scores))
 
 
 def read_scores(path: Path) -> Scores:
