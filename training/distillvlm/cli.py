@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +17,8 @@ from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.paper_layouts import LayoutName
 from distillvlm.recipes.photos.settings import photos
 from distillvlm.recipes.photos_small import PhotosSmall
-from distillvlm.recipes.pipeline import Stage, describe_stages, run_stages
+from distillvlm.recipes.pipeline import Stage, choose_stages, describe_stages, run_stages
+from distillvlm.recipes.side_by_side import run_side_by_side
 from distillvlm.recipes.smoke import smoke
 from distillvlm.recipes.study.settings import study
 
@@ -46,6 +48,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, help="where the bundle is written")
     parser.add_argument("--only", metavar="STAGE", help="run this stage alone, or all that match a pattern")
     parser.add_argument("--until", metavar="STAGE", help="stop behind this stage")
+    parser.add_argument("--jobs", type=_positive, default=1, help="processes, each with a stage of its own")
     parser.add_argument("--dry-run", action="store_true", help="print the stages and what they cost, run nothing")
     parser.set_defaults(act=_run)
 
@@ -55,8 +58,26 @@ def _run(options: argparse.Namespace) -> None:
     stages = RECIPES[options.recipe](options)
     if options.dry_run:
         print(describe_stages(stages))
-    else:
+    elif options.jobs == 1:
         run_stages(stages, options.runs / options.recipe, options.only, options.until)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the processes too
+        chosen = choose_stages(stages, options.only, options.until)
+        run_side_by_side(stages, chosen, options.runs / options.recipe, options.jobs, partial(_command, options))
+
+
+def _command(options: argparse.Namespace, stage: Stage) -> list[str]:
+    """Runs one stage of the same recipe in another process."""
+    given = {name: getattr(options, name) for name in ("data", "weights", "wordnet", "runs", "bundle")}
+    folders = [f"--{name}={folder}" for name, folder in given.items() if folder is not None]
+    return [sys.executable, "-m", "distillvlm", "run", options.recipe, *folders, "--only", stage.name]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more but received {number}")
+    return number
 
 
 def _add_measure(parser: argparse.ArgumentParser) -> None:

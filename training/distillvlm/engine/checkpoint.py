@@ -23,8 +23,9 @@ def save_atomically(path: Path, state: object) -> None:
 
 
 def load_trained(module: nn.Module, folder: Path) -> None:
-    """Puts the weights that a finished training left in its folder into the network, in eval mode."""
-    module.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+    """Puts the weights that a finished training left in its folder into the network, in eval mode; whatever device
+    it ran on."""
+    module.load_state_dict(torch.load(folder / "model.pt", map_location="cpu", weights_only=True))
     module.eval()
 
 
@@ -35,7 +36,7 @@ def load_checkpoint(
     path = folder / "checkpoint.pt"
     if not path.exists():
         return []
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     task.load_state_dict(state["task"])
     optimizer.load_state_dict(state["optimizer"])
     average.load_state_dict(state["average"])

@@ -39,4 +39,5 @@ class WeightAverage:
         return self.average
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.average = state
+        state_now = self._state()
+        self.average = {name: value.to(state_now[name].device) for name, value in state.items()}

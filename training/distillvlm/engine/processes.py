@@ -11,6 +11,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor
 
 
+def fastest_device() -> torch.device:
+    """Where one process computes."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def new_accelerator(precision: str) -> Accelerator:
     """Devices and processes as `torchrun` or `accelerate launch` set them up; one process without.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from distillvlm.data.records import Record
 from distillvlm.data.region_store import RegionStore, extract_regions, store_key, weights_checksum
 from distillvlm.engine.checkpoint import load_trained
+from distillvlm.engine.processes import fastest_device
 from distillvlm.engine.trainer import Schedule, train
 from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfig
 from distillvlm.structures.regions import Regions
@@ -141,7 +142,7 @@ def regions_at_boxes_of(
 
 def ready(detector: Detector) -> torch.device:
     """Puts the detector where it runs fastest."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = fastest_device()
     detector.to(device)
     return device
 

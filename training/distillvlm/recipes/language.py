@@ -29,6 +29,7 @@ from distillvlm.data.text_sources import TextSource, mix_sources
 from distillvlm.data.words import Words
 from distillvlm.engine.checkpoint import load_trained
 from distillvlm.engine.gradient_shares import mean_shares, share_windows
+from distillvlm.engine.processes import fastest_device
 from distillvlm.engine.progress import recent_means
 from distillvlm.engine.trainer import Batches, Schedule, Task, train
 from distillvlm.evaluation.vqa import soft_targets
@@ -242,6 +243,11 @@ def load_model(model: VisionLanguageModel, folder: Path) -> VisionLanguageModel:
     """The weights that a training left in its folder."""
     load_trained(model, folder)
     return model
+
+
+def load_for_inference(model: VisionLanguageModel, folder: Path) -> VisionLanguageModel:
+    """As `load_model`, on the GPU where there is one."""
+    return load_model(model, folder).to(fastest_device())
 
 
 def parameters_of(model: torch.nn.Module) -> int:

@@ -30,6 +30,7 @@ from distillvlm.recipes.language import (
     ModelSize,
     TextMix,
     finetuning_batches,
+    load_for_inference,
     load_model,
     model_config,
     parameters_of,
@@ -328,8 +329,7 @@ class PaperRecipe:
         return facts
 
     def trained(self, who: Who, stage: str) -> VisionLanguageModel:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return load_model(self.new_model(who), self.folder / stage).to(device)
+        return load_for_inference(self.new_model(who), self.folder / stage)
 
 
 def of_coco(records: list[Record]) -> list[Record]:

@@ -48,23 +48,29 @@ def settings_of(recipe: object, *names: str) -> dict[str, object]:
     return {name: getattr(recipe, name) for name in names}
 
 
-def run_stages(stages: Sequence[Stage], folder: Path, only: str | None = None, until: str | None = None) -> None:
-    """Runs the stages in order; those that are done are passed over. `only` runs those whose names it matches ("*" is
-    any text), `until` stops behind the first that it matches.
+def choose_stages(stages: Sequence[Stage], only: str | None = None, until: str | None = None) -> list[Stage]:
+    """Those whose names `only` matches ("*" is any text), up to the first that `until` matches; None: all.
 
     Raises:
-        ValueError: `only` or `until` names no stage, or a stage's folder holds results of other settings.
+        ValueError: `only` or `until` names no stage.
     """
     names = [stage.name for stage in stages]
     for pattern in (only, until):
         if pattern is not None and not any(fnmatch(name, pattern) for name in names):
             raise ValueError(f"stage: expected one of {', '.join(names)} but received {pattern!r}")
+    last = next((place for place, name in enumerate(names) if until is not None and fnmatch(name, until)), len(names))
+    return [stage for stage in stages[: last + 1] if only is None or fnmatch(stage.name, only)]
+
+
+def run_stages(stages: Sequence[Stage], folder: Path, only: str | None = None, until: str | None = None) -> None:
+    """Runs the stages that `choose_stages` chooses in order; those that are done are passed over.
+
+    Raises:
+        ValueError: `only` or `until` names no stage, or a stage's folder holds results of other settings.
+    """
     origins = origins_of(stages)
-    for stage in stages:
-        if only is None or fnmatch(stage.name, only):
-            run_stage(stage, folder / stage.name, origins[stage.name])
-        if until is not None and fnmatch(stage.name, until):
-            break
+    for stage in choose_stages(stages, only, until):
+        run_stage(stage, folder / stage.name, origins[stage.name])
 
 
 def run_stage(stage: Stage, folder: Path, origin: str) -> None:
@@ -90,6 +96,27 @@ def run_stage(stage: Stage, folder: Path, origin: str) -> None:
         write_text_atomically(done, json.dumps({"seconds": seconds, **facts}, indent=1))
     processes.wait_for_everyone()
     processes.print(f"{stage.name}: finished in {seconds} s {facts or ''}", flush=True)
+
+
+def is_done(stage: Stage, folder: Path, origin: str) -> bool:
+    """Whether there is nothing left to do.
+
+    Raises:
+        ValueError: the folder holds results of another origin.
+    """
+    if stage.repeats or not (folder / "done.json").exists():
+        return False
+    _claim(stage, folder, origin)
+    return True
+
+
+def ancestors_of(stages: Sequence[Stage]) -> dict[str, set[str]]:
+    """By stage, all that it stands on."""
+    ancestors: dict[str, set[str]] = {}
+    for stage in stages:
+        needed = list(ancestors)[-1:] if stage.after is None else stage.after
+        ancestors[stage.name] = {*needed}.union(*(ancestors[name] for name in needed))
+    return ancestors
 
 
 def origins_of(stages: Sequence[Stage]) -> dict[str, str]:

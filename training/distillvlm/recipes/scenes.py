@@ -35,6 +35,7 @@ from distillvlm.recipes.language import (
     TextMix,
     begin,
     finetuning_batches,
+    load_for_inference,
     load_model,
     new_model,
     pretraining_batches,
@@ -154,8 +155,9 @@ class ScenesRecipe(SceneMaterial):
 
     def make_teacher_captions(self, folder: Path) -> dict[str, object]:
         """Captions of the training scenes by the adapted teacher, which sees what it will teach from."""
-        teacher, store = load_model(self.new_model("teacher"), self.folder / "adapted"), self.store("shared-regions")
+        teacher = load_for_inference(self.new_model("teacher"), self.folder / "adapted")
         photo_ids = [record.photo_id for record in self.training]
+        store = self.store("shared-regions")
         found = write_teacher_captions(teacher, store, photo_ids, self.words, SOURCE, self.sequence_level, folder)
         return {"photos": len(found), "captions": sum(map(len, found.values()))}
 
@@ -202,7 +204,7 @@ class ScenesRecipe(SceneMaterial):
         facts: dict[str, object] = {}
         last: tuple[str, Who, str] = (self.last_student, "student", "student-regions")
         for stage, who, regions in dict.fromkeys((*EVALUATED, last)):
-            model, store = load_model(self.new_model(who), self.folder / stage), self.store(regions)
+            model, store = load_for_inference(self.new_model(who), self.folder / stage), self.store(regions)
             captions = caption_photos(model, store, photo_ids, self.words)
             answers = answer_questions(model, store, test, self.words)
             said = tokenize({photo_id: [caption] for photo_id, caption in captions.items()})
@@ -214,7 +216,7 @@ class ScenesRecipe(SceneMaterial):
         return facts
 
     def _report(self, folder: Path, test: list[Record], captions: dict[str, str], answers: Answers) -> None:
-        blind = load_model(self.new_model("student"), self.folder / "blind")
+        blind = load_for_inference(self.new_model("student"), self.folder / "blind")
         report = evaluate(test, self.training, captions, answers, answer_questions(blind, None, test, self.words))
         (folder / "report.json").write_text(json.dumps(report, indent=1))
         (folder / "report.md").write_text(markdown(report))

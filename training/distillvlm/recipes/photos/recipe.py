@@ -32,6 +32,7 @@ from distillvlm.recipes.language import (
     begin,
     caption_texts,
     finetuning_batches,
+    load_for_inference,
     load_model,
     new_model,
     pretraining_batches,
@@ -162,9 +163,8 @@ class PhotosRecipe(PhotosMaterial):
         texts = caption_texts if kind == "captions" else question_texts
         pool = texts(self.training, self.words, self.batches)
         assert pool.photo_ids is not None
-        teachers = [
-            load_model(self.new_model("teacher"), self.folder / f"adapted-{fold}") for fold in range(self.members)
-        ]
+        adapted = [self.folder / f"adapted-{fold}" for fold in range(self.members)]
+        teachers = [load_for_inference(self.new_model("teacher"), one) for one in adapted]
         folds = [fold_of(photo_id, self.members) for photo_id in pool.photo_ids]
         soft = soft_targets_of(teachers, folds, pool, self.words, self.store("shared-regions"), folder)
         return {"texts": len(soft)}
@@ -178,12 +178,13 @@ class PhotosRecipe(PhotosMaterial):
     def validation(self) -> list[Record]:
         return of_split(self.records, "val")
 
-    def trained_student(self, stage: str = "student-scst") -> VisionLanguageModel:
-        return load_model(self.new_model("student"), self.folder / stage)
+    def trained_student(self) -> VisionLanguageModel:
+        return load_model(self.new_model("student"), self.folder / "student-scst")
 
     def choose_decoding(self, folder: Path) -> dict[str, object]:
         """The length penalty with the best CIDEr-D over all validation photos."""
-        student, store = self.trained_student(), self.store("student-regions")
+        student = load_for_inference(self.new_model("student"), self.folder / "student-scst")
+        store = self.store("student-regions")
         references = tokenize({record.photo_id: record.captions for record in captioned(self.validation)})
         found = {}
         for penalty in LENGTH_PENALTIES:
@@ -200,7 +201,8 @@ class PhotosRecipe(PhotosMaterial):
     def evaluate(self, folder: Path) -> dict[str, object]:
         """Captions of the adapted teacher and the student before and after SCST; a full report of the last."""
         photo_ids = [record.photo_id for record in captioned(self.validation)]
-        blind = answer_questions(self.trained_student("blind"), None, self.validation, self.words)
+        student = load_for_inference(self.new_model("student"), self.folder / "blind")
+        blind = answer_questions(student, None, self.validation, self.words)
         for source, given in blind.items():
             write_vqa_results(folder / f"blind-{source}.json", given)
         facts: dict[str, object] = {}
@@ -209,7 +211,7 @@ class PhotosRecipe(PhotosMaterial):
             ("student", "student", "student-regions"),
             ("student-scst", "student", "student-regions"),
         ):
-            model, store = load_model(self.new_model(who), self.folder / stage), self.store(regions)
+            model, store = load_for_inference(self.new_model(who), self.folder / stage), self.store(regions)
             said = caption_photos(model, store, photo_ids, self.words, self.beam)
             answers = answer_questions(model, store, self.validation, self.words)
             report = evaluate(self.validation, self.training, said, answers, blind)

@@ -19,7 +19,7 @@ from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.language import (
     ModelSize,
     begin,
-    load_model,
+    load_for_inference,
     new_model,
 )
 from distillvlm.recipes.lessons import Kind
@@ -173,7 +173,7 @@ class StudyRecipe(StudyTeachers):
         number = self.teacher_of(seed)
         stage = f"{'adapted' if teaching == 'adapted' else 'control'}-{number}"
         stage += "-pretraining" if kind == "pretraining" else ""
-        return load_model(self.new_teacher(number), self.folder / stage)
+        return load_for_inference(self.new_teacher(number), self.folder / stage)
 
     def task(self, group: Group, cell: Cell, seed: int, kind: Kind, teachers: Mapping[Teaching, FrozenTeacher]) -> Task:
         store, before = self.store("student-regions"), self.beginning(group, cell, seed, kind)
@@ -213,7 +213,7 @@ class StudyRecipe(StudyTeachers):
         trained = self.folder / f"{group.name}-{seed}-{kinds_of(group)[-1]}"
         store, layout = self.store("student-regions"), DenseLayout(group.question_attention)
         said = {
-            cell.name: Said(load_model(self.new_student(seed), trained / cell.name), store, layout)
+            cell.name: Said(load_for_inference(self.new_student(seed), trained / cell.name), store, layout)
             for cell in group.cells
         }
         return self._evaluate(said, folder)

@@ -17,7 +17,7 @@ from distillvlm.recipes.language import (
     TextMix,
     begin,
     finetuning_batches,
-    load_model,
+    load_for_inference,
     new_model,
     pretraining_batches,
     scst_mix,
@@ -133,7 +133,7 @@ class StudyTeachers(SceneMaterial):
             "control, student's boxes": (f"control-{number}", "shared-regions"),
         }
         said = {
-            name: Said(load_model(self.new_teacher(number), self.folder / stage), self.store(regions))
+            name: Said(load_for_inference(self.new_teacher(number), self.folder / stage), self.store(regions))
             for name, (stage, regions) in cells.items()
         }
         return self._evaluate(said, folder)
