@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from distillvlm.engine.checkpoint import load_trained
 from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.progress import read_progress
 from distillvlm.engine.trainer import Schedule, Task, Training, parameter_groups, train, train_together
@@ -126,3 +127,14 @@ def test_the_average_by_hand() -> None:
     average.update(step=0)  # decay is 1/10 at first: 0.1 * 1 + 0.9 * 3
     average.copy_to(module)
     assert float(module.weight.detach()) == pytest.approx(2.8)
+
+
+def test_what_was_trained_on_a_gpu_loads_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = Regression().trained
+    with monkeypatch.context() as patch:  # writes the tensors down as a GPU's
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save(trained.state_dict(), tmp_path / "model.pt")
+    other = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.LayerNorm(8), nn.Linear(8, 1))
+    load_trained(other, tmp_path)
+    for name, value in trained.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value)
