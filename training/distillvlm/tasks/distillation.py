@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from distillvlm.losses.classification import (
     word_distillation,
 )
 from distillvlm.losses.hidden import HiddenStateError, HiddenStateLoss
+from distillvlm.modeling.encoded_once import EncodedOnce
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.tasks.objective import Objective, Outputs, before_last_layer, texts_alone
 
@@ -47,10 +48,12 @@ class FrozenTeacher:
     """A teacher in eval mode for good, without gradients, that runs an objective.
 
     What it makes of the latest batch is kept: students in lock-step (see `train_together`) pay for it once.
+    remembers: what it makes of each photo and text is kept too, in memory, where no token is masked (`EncodedOnce`).
     """
 
-    def __init__(self, model: VisionLanguageModel, objective: Objective) -> None:
+    def __init__(self, model: VisionLanguageModel, objective: Objective, remembers: bool = False) -> None:
         self.model = model.eval().requires_grad_(False)
+        self._encoder = cast(VisionLanguageModel, EncodedOnce(self.model)) if remembers else self.model
         self.objective = objective
         self._latest: tuple[object, Outputs] | None = None
 
@@ -60,7 +63,8 @@ class FrozenTeacher:
         if self._latest is None or self._latest[0] is not batch:
             self._latest = None  # makes room before the next is made
             moved = batch.to(device)
-            self._latest = batch, self.objective.run(self.model.to(device), moved.teacher_regions, moved)
+            self.model.to(device)
+            self._latest = batch, self.objective.run(self._encoder, moved.teacher_regions, moved)
         return self._latest[1]
 
 

@@ -12,6 +12,7 @@ import torch
 
 from distillvlm.data.records import Record, of_split
 from distillvlm.data.scenes.files import SOURCE
+from distillvlm.engine.processes import fastest_device
 from distillvlm.engine.trainer import Schedule, Task, Training, train_together
 from distillvlm.evaluation.results import read_scored_captions
 from distillvlm.modeling.layouts import DenseLayout
@@ -167,7 +168,8 @@ class StudyRecipe(StudyTeachers):
 
     def teachers_of(self, group: Group, cells: Sequence[Cell], seed: int, kind: Kind) -> dict[Teaching, FrozenTeacher]:
         taught = {cell.taught_by for cell in cells if settings_in(cell, kind) is not None}
-        return {name: FrozenTeacher(self.taught_by(name, seed, kind), objective_of(group, kind)) for name in taught}
+        objective, remembers = objective_of(group, kind), kind == "finetuning" and fastest_device().type == "cpu"
+        return {name: FrozenTeacher(self.taught_by(name, seed, kind), objective, remembers) for name in taught}
 
     def taught_by(self, teaching: Teaching, seed: int, kind: Kind) -> VisionLanguageModel:
         number = self.teacher_of(seed)
