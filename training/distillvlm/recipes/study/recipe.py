@@ -28,6 +28,7 @@ from distillvlm.recipes.pipeline import Stage, origins_of, settings_of
 from distillvlm.recipes.study.cells import SHARE_STEPS, Cell, Group, Teaching
 from distillvlm.recipes.study.costs import (
     DISTILLED_STEP,
+    PASSES_OVER_TEXTS,
     PLAIN_STEP,
     SCST_STEP,
     STUDENT_EVALUATION,
@@ -110,7 +111,7 @@ class StudyRecipe(StudyTeachers):
                 after = (f"{name}-captions",)
             for kind in kinds_of(group):
                 run = partial(self.train_group, group, seed, kind)
-                seconds = self.steps_of(group, kind) * seconds_of_step(group, kind)
+                seconds = self.seconds_of(group, kind)
                 yield Stage(f"{name}-{kind}", names, run, settings, seconds=seconds, after=after)
                 after = (f"{name}-{kind}",)
             run = partial(self.evaluate_group, group, seed)
@@ -165,6 +166,18 @@ class StudyRecipe(StudyTeachers):
         pretraining, finetuning = self.student_steps
         steps = {"pretraining": pretraining, "finetuning": finetuning, "scst": self.scst_steps}
         return round(group.length * steps[kind])
+
+    def seconds_of(self, group: Group, kind: Kind) -> float:
+        """An estimate: the steps of each cell, and the teachers' passes; in fine-tuning, one over each text."""
+        steps = self.steps_of(group, kind)
+        if kind == "scst":
+            return steps * SCST_STEP * len(group.cells)
+        settings = [settings_in(cell, kind) for cell in group.cells if kind != "pretraining" or cell.begins is None]
+        teachers = {cell.taught_by for cell in group.cells if settings_in(cell, kind) is not None}
+        texts = PASSES_OVER_TEXTS * group.data_share * (self.annotated or 0) / self.batch[0]
+        passes = min(steps, texts) if kind == "finetuning" else steps
+        step = sum(PLAIN_STEP if one is None else DISTILLED_STEP for one in settings)
+        return steps * step + passes * TEACHER_FORWARD * len(teachers)
 
     def teachers_of(self, group: Group, cells: Sequence[Cell], seed: int, kind: Kind) -> dict[Teaching, FrozenTeacher]:
         taught = {cell.taught_by for cell in cells if settings_in(cell, kind) is not None}
@@ -265,15 +278,6 @@ def kinds_of(group: Group) -> tuple[Kind, ...]:
     if group.scst:
         return ("scst",)
     return ("finetuning",) if all(cell.begins for cell in group.cells) else ("pretraining", "finetuning")
-
-
-def seconds_of_step(group: Group, kind: Kind) -> float:
-    """An estimate: each teacher's forward pass, and a step of each cell."""
-    if kind == "scst":
-        return SCST_STEP * len(group.cells)
-    settings = [settings_in(cell, kind) for cell in group.cells if kind != "pretraining" or cell.begins is None]
-    teachers = {cell.taught_by for cell in group.cells if settings_in(cell, kind) is not None}
-    return TEACHER_FORWARD * len(teachers) + sum(PLAIN_STEP if one is None else DISTILLED_STEP for one in settings)
 
 
 def objective_of(group: Group, kind: Kind) -> Objective:
