@@ -142,7 +142,7 @@ def extract_regions(
     def decode(record: Record, view: int) -> np.ndarray:
         return load_pixels(record.path, image_size, crop_of(record.photo_id, view))
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as loaders:
+    with ThreadPoolExecutor(os.cpu_count()) as loaders:
 
         def decode_all(chosen: Sequence[Record], view: int) -> Tensor:
             return torch.from_numpy(np.stack(list(loaders.map(decode, chosen, repeat(view)))))

@@ -50,7 +50,7 @@ class EncodedOnce:
 
     Padding comes out as zeros. Photos with masked tags, texts without photos and sequences of OSCAR's layout are passed
     on. A teacher of 6 layers costs a distilled step more than its student does; kept, it costs that once for each text
-    and not in every epoch. Kept are 4 D + 2 H (P + L) bytes and more for each token.
+    and not in every epoch. Kept are 2 D + 2 H (P + S) bytes for each state.
     """
 
     def __init__(self, model: VisionLanguageModel) -> None:
@@ -69,8 +69,9 @@ class EncodedOnce:
         if new:
             prefix = self._model.encode_prefix(regions[torch.tensor(new)])
             for place, row in enumerate(new):
-                kept = (prefix.hidden[place].half(), prefix.attention[place].half(), prefix.mask[place])
-                self._photos[names[row]] = _Photo(*(tensor.clone() for tensor in kept))
+                self._photos[names[row]] = _Photo(
+                    _kept(prefix.hidden[place]), _kept(prefix.attention[place]), prefix.mask[place].clone()
+                )
         known = [self._photos[name] for name in names]
         nothing = regions.features.new_zeros(len(names), 0)
         hidden = torch.stack([one.hidden.float() for one in known])
@@ -142,10 +143,15 @@ class EncodedOnce:
             for column, n in enumerate(texts):
                 size = len(rows[b][n])
                 self._texts[names[b][n]] = _Text(
-                    hidden[place, column, :, :size].half(),
-                    on_prefix[place, :, column, :, :size].half(),
-                    on_text[place, :, column, :, :size, :, :size].half(),
+                    _kept(hidden[place, column, :, :size]),
+                    _kept(on_prefix[place, :, column, :, :size]),
+                    _kept(on_text[place, :, column, :, :size, :, :size]),
                 )
+
+
+def _kept(part: Tensor) -> Tensor:
+    """In memory of its own, so that the batch that it is a part of can go."""
+    return part.to(torch.float16, copy=True)
 
 
 def _names(regions: Regions) -> tuple[bytes, ...]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatch
@@ -82,11 +82,10 @@ def run_stage(stage: Stage, folder: Path, origin: str) -> None:
     processes = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_STAGE)
     if processes.is_main_process:
         _claim(stage, folder, origin)
-    done = folder / "done.json"
-    known = json.loads(done.read_text()) if done.exists() else None
+    done, finished = folder / "done.json", _is_finished(stage, folder)
     processes.wait_for_everyone()  # before the first process writes what the others have just looked for
-    if known is not None and not stage.repeats:
-        processes.print(f"{stage.name}: done in {known['seconds']} s", flush=True)
+    if finished:
+        processes.print(f"{stage.name}: done in {json.loads(done.read_text())['seconds']} s", flush=True)
         return
     processes.print(f"{stage.name}: {stage.about}", flush=True)
     started = time.monotonic()
@@ -104,17 +103,20 @@ def is_done(stage: Stage, folder: Path, origin: str) -> bool:
     Raises:
         ValueError: the folder holds results of another origin.
     """
-    if stage.repeats or not (folder / "done.json").exists():
-        return False
-    _claim(stage, folder, origin)
-    return True
+    finished = _is_finished(stage, folder)
+    if finished:
+        _claim(stage, folder, origin)
+    return finished
+
+
+def _is_finished(stage: Stage, folder: Path) -> bool:
+    return not stage.repeats and (folder / "done.json").exists()
 
 
 def ancestors_of(stages: Sequence[Stage]) -> dict[str, set[str]]:
     """By stage, all that it stands on."""
     ancestors: dict[str, set[str]] = {}
-    for stage in stages:
-        needed = list(ancestors)[-1:] if stage.after is None else stage.after
+    for stage, needed in _with_needed(stages):
         ancestors[stage.name] = {*needed}.union(*(ancestors[name] for name in needed))
     return ancestors
 
@@ -122,11 +124,18 @@ def ancestors_of(stages: Sequence[Stage]) -> dict[str, set[str]]:
 def origins_of(stages: Sequence[Stage]) -> dict[str, str]:
     """By stage, what stands for its settings and for those of all stages that it stands on."""
     origins: dict[str, str] = {}
-    for stage in stages:
-        needed = list(origins)[-1:] if stage.after is None else stage.after
+    for stage, needed in _with_needed(stages):
         described = json.dumps([*(origins[name] for name in needed), stage.name, _described(stage)])
         origins[stage.name] = hashlib.sha256(described.encode()).hexdigest()[:16]
     return origins
+
+
+def _with_needed(stages: Sequence[Stage]) -> Iterator[tuple[Stage, tuple[str, ...]]]:
+    """Each stage with the names of those that it stands on itself."""
+    before: tuple[str, ...] = ()
+    for stage in stages:
+        yield stage, before if stage.after is None else stage.after
+        before = (stage.name,)
 
 
 def _described(stage: Stage) -> dict[str, str]:

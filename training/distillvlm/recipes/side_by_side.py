@@ -37,10 +37,9 @@ def run_side_by_side(
     todo = [stage for stage in chosen if not is_done(stage, folder / stage.name, origins[stage.name])]
     sorter = TopologicalSorter(_needs(stages, todo))
     sorter.prepare()
-    environment = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // jobs)), **os.environ}
+    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs)), **os.environ}
     folder.mkdir(parents=True, exist_ok=True)
     processes: dict[str, subprocess.Popen[bytes]] = {}
-    finished: set[str] = set()
     beginning, ended = Lock(), Event()
     failed: list[str] = []
 
@@ -60,12 +59,11 @@ def run_side_by_side(
             while sorter.is_active():
                 ready = set(sorter.get_ready())
                 running |= {pool.submit(run, stage): stage.name for stage in todo if stage.name in ready}
-                bar.set_postfix_str(", ".join(sorted(set(processes) - finished)))
+                bar.set_postfix_str(", ".join(name for future, name in running.items() if future.running()))
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     name = running.pop(future)
-                    finished.add(name)
                     if future.result() == 0:
                         sorter.done(name)
                         bar.update()

@@ -14,7 +14,7 @@ QUESTIONS = torch.tensor([[[2, 7, 8, 3], [2, 9, 3, 0]], [[2, 10, 11, 3], [0, 0, 
 CLOSE = {"atol": 2e-3, "rtol": 2e-3}  # kept in fp16
 
 
-def encode(model: VisionLanguageModel, kind: str, prefix: Prefix, tokens: Tensor) -> TextStates:
+def encode(model: VisionLanguageModel | EncodedOnce, kind: str, prefix: Prefix, tokens: Tensor) -> TextStates:
     states: TextStates = getattr(model, f"encode_{kind}")(prefix, tokens)
     return states
 
@@ -34,13 +34,13 @@ def test_it_equals_the_model_on_new_and_on_known_texts(kind: str, tokens: Tensor
     expected = encode(model, kind, expected_prefix, tokens)
     part = torch.tensor([2, 0])
     first = known.encode_prefix(regions[part])
-    encode(known, kind, first, tokens[part, :1, :3])  # type: ignore[arg-type]  # shorter texts, some cut off, other places
+    encode(known, kind, first, tokens[part, :1, :3])  # shorter texts, some cut off, other places
     for _ in range(2):
         prefix = known.encode_prefix(regions)
         torch.testing.assert_close(prefix.hidden[prefix.mask], expected_prefix.hidden[prefix.mask], **CLOSE)
         torch.testing.assert_close(prefix.attention, expected_prefix.attention, **CLOSE)
         assert torch.equal(prefix.mask, expected_prefix.mask)
-        assert_same(encode(known, kind, prefix, tokens), expected, tokens, parts)  # type: ignore[arg-type]
+        assert_same(encode(known, kind, prefix, tokens), expected, tokens, parts)
 
 
 def test_what_is_known_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_what_is_known_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> 
     known.encode_captions(known.encode_prefix(regions[turned]), WORDS[turned])
     known.encode_questions(known.encode_prefix(regions[turned]), QUESTIONS[turned].flip(1))
     assert encoded == []
-    another = torch.cat([QUESTIONS, torch.tensor([[[2, 21, 3]], [[0, 0, 0]], [[0, 0, 0]]]).new_zeros(3, 1, 4)], dim=1)
+    another = torch.cat([QUESTIONS, QUESTIONS.new_zeros(3, 1, 4)], dim=1)
     another[1, 2, :3] = torch.tensor([2, 21, 3])
     known.encode_questions(known.encode_prefix(regions), another)
     assert encoded == [3]  # one photo, one text, three tokens
@@ -69,7 +69,7 @@ def test_the_same_words_of_another_photo_and_of_another_kind_are_other_texts() -
     known = EncodedOnce(model)
     tokens = torch.tensor([[[2, 7, 8, 3]]]).expand(3, 1, 4)
     for kind, parts in (("questions", 1), ("captions", 2)):
-        ours = encode(known, kind, known.encode_prefix(regions), tokens)  # type: ignore[arg-type]
+        ours = encode(known, kind, known.encode_prefix(regions), tokens)
         assert_same(ours, encode(model, kind, model.encode_prefix(regions), tokens), tokens, parts)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from distillvlm.data.text_batches import TextBatch
 from distillvlm.losses.attention import attention_loss
 from distillvlm.losses.hidden import HiddenStateError, HiddenStateLoss
 from distillvlm.tasks.distillation import (
@@ -104,13 +105,13 @@ def test_students_of_one_teacher_pay_for_it_once_and_learn_as_they_do_alone() ->
 
 @pytest.mark.parametrize("autocast", [False, True])
 def test_a_teacher_that_remembers_teaches_the_same(autocast: bool) -> None:
-    def losses_of(batch: object, remembers: bool) -> list[dict[str, Tensor]]:
+    def losses_of(batch: TextBatch, remembers: bool) -> list[dict[str, Tensor]]:
         torch.manual_seed(0)
         teacher = FrozenTeacher(tiny_model(seed=1, hidden_size=32, num_layers=3), LanguageObjective(), remembers)
         task = DistillationTask(tiny_model(), teacher, DistillationSettings(queue_size=64)).eval()
         task.hidden_loss.queue.enqueue(torch.randn(64, 32), torch.arange(64) + 10)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            return [task(each) for each in (batch, replace(batch))]  # type: ignore[type-var]
+            return [task(each) for each in (batch, replace(batch))]
 
     for batch in (captions(), questions()):
         for ours, plain in zip(losses_of(batch, True), losses_of(batch, False), strict=True):

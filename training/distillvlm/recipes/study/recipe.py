@@ -148,8 +148,8 @@ class StudyRecipe(StudyTeachers):
         return {"photos": len(found)}
 
     def train_group(self, group: Group, seed: int, kind: Kind, folder: Path) -> dict[str, object]:
-        """Trains a group's cells of one seed in lock-step; those that begin elsewhere have no pre-training here."""
-        cells = [cell for cell in group.cells if kind != "pretraining" or cell.begins is None]
+        """Trains a group's cells of one seed in lock-step."""
+        cells = trained_cells(group, kind)
         steps = self.steps_of(group, kind)
         rate = self.student_rate / 6 if kind == "scst" else self.student_rate  # OSCAR: 3e-5, then 5e-6
         schedule = Schedule(steps, rate, share_steps=SHARE_STEPS)
@@ -172,17 +172,18 @@ class StudyRecipe(StudyTeachers):
         steps = self.steps_of(group, kind)
         if kind == "scst":
             return steps * SCST_STEP * len(group.cells)
-        settings = [settings_in(cell, kind) for cell in group.cells if kind != "pretraining" or cell.begins is None]
-        teachers = {cell.taught_by for cell in group.cells if settings_in(cell, kind) is not None}
+        cells = trained_cells(group, kind)
         texts = PASSES_OVER_TEXTS * group.data_share * (self.annotated or 0) / self.batch[0]
         passes = min(steps, texts) if kind == "finetuning" else steps
-        step = sum(PLAIN_STEP if one is None else DISTILLED_STEP for one in settings)
-        return steps * step + passes * TEACHER_FORWARD * len(teachers)
+        step = sum(PLAIN_STEP if settings_in(cell, kind) is None else DISTILLED_STEP for cell in cells)
+        return steps * step + passes * TEACHER_FORWARD * len(teachings_of(cells, kind))
 
     def teachers_of(self, group: Group, cells: Sequence[Cell], seed: int, kind: Kind) -> dict[Teaching, FrozenTeacher]:
-        taught = {cell.taught_by for cell in cells if settings_in(cell, kind) is not None}
         objective, remembers = objective_of(group, kind), kind == "finetuning" and fastest_device().type == "cpu"
-        return {name: FrozenTeacher(self.taught_by(name, seed, kind), objective, remembers) for name in taught}
+        return {
+            name: FrozenTeacher(self.taught_by(name, seed, kind), objective, remembers)
+            for name in teachings_of(cells, kind)
+        }
 
     def taught_by(self, teaching: Teaching, seed: int, kind: Kind) -> VisionLanguageModel:
         number = self.teacher_of(seed)
@@ -278,6 +279,15 @@ def kinds_of(group: Group) -> tuple[Kind, ...]:
     if group.scst:
         return ("scst",)
     return ("finetuning",) if all(cell.begins for cell in group.cells) else ("pretraining", "finetuning")
+
+
+def trained_cells(group: Group, kind: Kind) -> list[Cell]:
+    """Those that have a training of that kind: what begins elsewhere has no pre-training here."""
+    return [cell for cell in group.cells if kind != "pretraining" or cell.begins is None]
+
+
+def teachings_of(cells: Sequence[Cell], kind: Kind) -> set[Teaching]:
+    return {cell.taught_by for cell in cells if settings_in(cell, kind) is not None}
 
 
 def objective_of(group: Group, kind: Kind) -> Objective:
