@@ -146,12 +146,11 @@ describe('one process', () => {
     await expect(child.run(1, batchOf(1))).rejects.toThrow(ProcessDied);
   });
 
-  test('a second batch is decoded while the first has the graphs, which it gets afterwards', async () => {
+  test('a second batch is taken while the first has the graphs, which it gets afterwards', async () => {
     const runs = [child.run(1, batchOf(2)), child.run(2, batchOf(3))];
     expect(child.batchesInHand).toBe(2);
     const [first, second] = await Promise.all(runs);
     expect([first?.length, second?.length]).toEqual([2, 3]);
-    expect(stages.indexOf('decode 3')).toBeLessThan(stages.indexOf('caption 2'));
     expect(stages.filter((stage) => !stage.startsWith('decode'))).toEqual([
       'detect 2',
       'prefix 2',

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import sharp from 'sharp';
 import { Bundle } from '../../src/onnx/bundle';
 import { Predictor } from '../../src/vision-language/predictor';
@@ -217,6 +218,22 @@ describe('a batch', () => {
     expect(results).toMatchObject([{ reason: { code: 'unsupported_image_format' } }]);
   });
 
+  test('is decoded before its turn, and has the graphs afterwards', async () => {
+    let take: () => void = () => undefined;
+    const turn = new Promise<void>((resolve) => {
+      take = resolve;
+    });
+    const run = predictor.caption([{ image: goldenImage('small.png'), signal: waiting }], OPTIONS, turn);
+    while (reports.length === 0) {
+      await setImmediate();
+    }
+    await setImmediate();
+    expect(reports.map(({ stage }) => stage)).toEqual(['decode']);
+    take();
+    await run;
+    expect(reports.map(({ stage }) => stage)).toEqual(['decode', 'detect', 'prefix', 'caption']);
+  });
+
   test('drops a photo that is cancelled while it runs', async () => {
     const leaving = new AbortController();
     const [staying, left] = photos as [Buffer, Buffer];
@@ -227,9 +244,8 @@ describe('a batch', () => {
       ],
       OPTIONS,
     );
-    setImmediate(() => {
-      leaving.abort();
-    });
+    await setImmediate();
+    leaving.abort();
     const [result, dropped] = await run;
     expect(succeeded(result).captions).toHaveLength(1);
     expect(dropped).toEqual(new Ended('cancelled'));
