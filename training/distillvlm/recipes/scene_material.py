@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -86,12 +86,12 @@ class SceneMaterial:
 
     @cached_property
     def pool(self) -> list[Record]:
-        """All training scenes, as annotated ones are."""
-        return [replace(one, captions=one.captions[: self.captions]) for one in of_split(self.records, "train")]
+        """All training scenes, with all their captions."""
+        return of_split(self.records, "train")
 
-    @property
+    @cached_property
     def training(self) -> list[Record]:
-        return self.pool[: self.annotated]
+        return with_captions(self.pool[: self.annotated], self.captions)
 
     @property
     def seen_by_teacher(self) -> list[Record]:
@@ -153,6 +153,11 @@ class SceneMaterial:
 
     def store(self, stage: str) -> RegionStore:
         return RegionStore(self.folder / stage)
+
+
+def with_captions(records: Sequence[Record], most: int | None) -> list[Record]:
+    """The records with the first captions of each; None: all."""
+    return [replace(one, captions=one.captions[:most]) for one in records]
 
 
 def _facts(store: RegionStore) -> dict[str, object]:

@@ -40,16 +40,17 @@ class Cell:
 class Group:
     """Cells that are trained in lock-step, with each of `seeds` seeds.
 
-    data_share: of the annotated scenes. teacher_captions: times that each of the adapted teacher's captions counts
-    among a scene's own (sequence-level distillation). scst: the cells go on from those of the same name without
-    "+ scst", by self-critical training. question_attention, label_smoothing: see `LanguageObjective`. length: of the
-    trainings, in those of the other groups.
+    data_share: of the annotated scenes. captions: of each scene; None: the recipe's. teacher_captions: times that each
+    of the adapted teacher's captions counts among a scene's own (sequence-level distillation). scst: the cells go on
+    from those of the same name without "+ scst", by self-critical training. question_attention, label_smoothing: see
+    `LanguageObjective`. length: of the trainings, in those of the other groups.
     """
 
     name: str
     cells: tuple[Cell, ...]
     seeds: int
     data_share: float = 1.0
+    captions: int | None = None
     teacher_captions: int = 0
     scst: bool = False
     question_attention: QuestionAttention = "prefix"
@@ -152,7 +153,14 @@ HUNDREDTH = Group(
 # In as many steps ten times the labels were worth nothing (CIDEr-D 53.6 for 56.2): a student learns too little of them.
 PILOT = (
     Group("pilot", (PLAIN,), seeds=1),
-    Group("pilot-more", (Cell("ten times the labels", "no distillation"),), seeds=1, data_share=10.0, length=3.0),
+    Group(
+        "pilot-more",
+        (Cell("ten times the labels", "no distillation"),),
+        seeds=1,
+        data_share=10 / 3,
+        captions=3,
+        length=3.0,
+    ),
 )
 # Both arms of the headline, each with another setting: what is best on validation scenes is every group's.
 SEARCH = (

@@ -25,6 +25,7 @@ from distillvlm.recipes.language import (
 )
 from distillvlm.recipes.lessons import Kind
 from distillvlm.recipes.pipeline import Stage, origins_of, settings_of
+from distillvlm.recipes.scene_material import with_captions
 from distillvlm.recipes.study.cells import SHARE_STEPS, Cell, Group, Teaching
 from distillvlm.recipes.study.costs import (
     DISTILLED_STEP,
@@ -130,7 +131,8 @@ class StudyRecipe(StudyTeachers):
 
     # -- data -----------------------------------------------------------------------------------------------------
     def records_for(self, group: Group, seed: int) -> list[Record]:
-        records = self.pool[: round(len(self.training) * group.data_share)]
+        scenes = self.pool[: round(len(self.training) * group.data_share)]
+        records = with_captions(scenes, group.captions or self.captions)
         if not group.teacher_captions:
             return records
         captions = read_scored_captions(self.folder / f"{group.name}-{seed}-captions" / FILE, SOURCE)

@@ -59,7 +59,7 @@ def study(folder: Path, docs: Path) -> StudyRecipe:
         student_detector=STUDENT_DETECTOR,
         teacher_detector=TEACHER_DETECTOR,
         seed=21,
-        annotated=4_000,
+        annotated=12_000,
         captions=1,
         student=ModelSize(hidden_size=128, num_layers=4, num_heads=8, intermediate_size=512),
         teacher=ModelSize(hidden_size=384, num_layers=6, num_heads=8, intermediate_size=1536),
