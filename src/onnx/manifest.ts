@@ -22,6 +22,12 @@ export interface GraphSpec {
   readonly outputs: readonly TensorSpec[];
 }
 
+/** Platt's: from the score that the graphs give to the chance that it is right. */
+export interface Calibration {
+  readonly slope: number;
+  readonly intercept: number;
+}
+
 export type GraphName = 'detector' | 'prefix' | 'caption' | 'answer';
 
 /**
@@ -42,8 +48,12 @@ export interface Manifest {
   >;
   readonly decoding: Readonly<Record<'num_beams' | 'num_captions' | 'max_tokens' | 'top_k' | 'length_penalty', number>>;
   readonly scores: {
-    readonly caption: { readonly meaning: string; readonly rank: string };
-    readonly answer: { readonly activation: 'sigmoid' | 'softmax'; readonly meaning: string };
+    readonly caption: { readonly meaning: string; readonly rank: string; readonly calibration?: Calibration };
+    readonly answer: {
+      readonly activation: 'sigmoid' | 'softmax';
+      readonly meaning: string;
+      readonly calibration?: Calibration;
+    };
   };
 }
 

@@ -1,6 +1,8 @@
+import type { Manifest } from '../onnx/manifest';
+import { calibrate, sigmoid } from './calibration';
 import type { Answer } from './results';
 
-export type Activation = 'sigmoid' | 'softmax';
+export type AnswerScores = Pick<Manifest['scores']['answer'], 'activation' | 'calibration'>;
 
 /**
  * The answers of one question, best first; equal logits keep the order of the list.
@@ -9,7 +11,7 @@ export type Activation = 'sigmoid' | 'softmax';
 export function rankAnswers(
   logits: Float32Array,
   answers: readonly string[],
-  activation: Activation,
+  { activation, calibration }: AnswerScores,
   topK: number,
 ): Answer[] {
   const scores = activation === 'sigmoid' ? logits.map(sigmoid) : softmax(logits);
@@ -17,11 +19,7 @@ export function rankAnswers(
     .map((answer, row) => ({ answer, score: scores[row] ?? 0, logit: logits[row] ?? -Infinity }))
     .sort((a, b) => b.logit - a.logit)
     .slice(0, topK)
-    .map(({ answer, score }) => ({ answer, score }));
-}
-
-function sigmoid(logit: number): number {
-  return 1 / (1 + Math.exp(-logit));
+    .map(({ answer, score }) => ({ answer, score: calibrate(score, calibration) }));
 }
 
 function softmax(logits: Float32Array): Float32Array {

@@ -1,18 +1,26 @@
+import type { Calibration } from '../onnx/manifest';
 import type { Tokenizer } from '../text/tokenizer';
+import { calibrate } from './calibration';
 import type { GeneratedCaptions, Objects } from './model';
 import { objectWeights } from './regions';
 import type { Caption } from './results';
 
+export interface CaptionReading {
+  /** Of the scores. */
+  readonly calibration?: Calibration;
+  /** Adds to each word the weights of this detection's objects. */
+  readonly explainFor?: Objects;
+}
+
 /**
  * The sentences of one photo, best first.
  * @param endToken id of `[SEP]`; a caption that the search cut off at its last step has none
- * @param explainFor adds to each word the weights of this detection's objects
  */
 export function readCaptions(
   { tokens, logProbabilities, attention }: GeneratedCaptions,
   tokenizer: Tokenizer,
   endToken: number,
-  explainFor?: Objects,
+  { calibration, explainFor }: CaptionReading = {},
 ): Caption[] {
   const [, captions = 0, steps = 0, regions = 0] = attention.dims;
   return Array.from({ length: captions }, (_, n) => {
@@ -25,7 +33,7 @@ export function readCaptions(
       .reduce((sum, value) => sum + value, 0);
     return {
       caption: tokenizer.decode(words),
-      score: Math.exp(logProbability / length),
+      score: calibrate(Math.exp(logProbability / length), calibration),
       logProbability,
       ...(explainFor && {
         words: words.map((id, step) => {

@@ -77,14 +77,18 @@ export class Predictor {
     options: DecodingOptions,
     turn?: Promise<unknown>,
   ): Promise<(CaptionResult | Ended)[]> {
-    const { sep } = this.bundle.manifest.special_tokens;
+    const { special_tokens: tokens, scores } = this.bundle.manifest;
+    const { calibration } = scores.caption;
     return this.stages.run(
       'caption',
       await this.encoder.encode(requests, turn),
       (photos) => this.model.generateCaptions(photos, options),
       (photo, generated) => ({
         ...this.facts(photo, options),
-        captions: readCaptions(generated, this.tokenizer, sep, options.explain ? photo.objects : undefined),
+        captions: readCaptions(generated, this.tokenizer, tokens.sep, {
+          ...(calibration && { calibration }),
+          ...(options.explain && { explainFor: photo.objects }),
+        }),
       }),
       (_photos, generated) => sum(generated.map((each) => (each instanceof Ended ? 0 : tokensIn(each)))),
     );
@@ -100,7 +104,7 @@ export class Predictor {
       (photos) => photos.map(({ questions }) => this.tokenize(questions)),
       (request, questionIds) => ({ ...request, questionIds }),
     );
-    const { activation } = this.bundle.manifest.scores.answer;
+    const scores = this.bundle.manifest.scores.answer;
     return this.stages.run(
       'answer',
       await this.encoder.encode(asked, turn),
@@ -109,7 +113,7 @@ export class Predictor {
         ...this.facts(photo, options),
         results: pair(photo.questions, answers).map(([question, { logits, attention }]) => ({
           question,
-          answers: rankAnswers(logits.data, this.vocabulary.answers, activation, options.topK),
+          answers: rankAnswers(logits.data, this.vocabulary.answers, scores, options.topK),
           ...(options.explain && { weights: objectWeights(attention.data, photo.objects) }),
         })),
       }),

@@ -30,6 +30,13 @@ test('no word at all is an empty caption', () => {
   expect(captions).toEqual([{ caption: '', score: Math.exp(-0.25), logProbability: -0.25 }]);
 });
 
+test('a calibrated score is a chance, a log-probability stays what it is', () => {
+  const reading = { calibration: { slope: 2, intercept: -0.5 } };
+  const [caption] = readCaptions(generated([[7, SEP]], [[Math.log(0.75), Math.log(0.75)]]), tokenizer, SEP, reading);
+  expect(caption?.score).toBeCloseTo(0.845171901, 6);
+  expect(caption?.logProbability).toBeCloseTo(2 * Math.log(0.75), 6);
+});
+
 test('captions keep the order of the search', () => {
   const captions = readCaptions(
     generated(

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import sharp from 'sharp';
 import { Bundle } from '../../src/onnx/bundle';
+import { calibrate } from '../../src/vision-language/calibration';
 import { Predictor } from '../../src/vision-language/predictor';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../../src/vision-language/results';
 import { Ended, type StageReport } from '../../src/vision-language/stage';
@@ -275,7 +276,9 @@ test('words that the vocabulary does not know are no error', async () => {
 test('a caption of one token is cut off there, without an end', async () => {
   const { captions } = await caption(goldenImage('small.png'), { maxTokens: 1, explain: true });
   expect(captions[0]?.words).toHaveLength(1);
-  expect(captions[0]?.score).toBeCloseTo(Math.exp(captions[0]?.logProbability ?? NaN), DECIMALS);
+  const { calibration } = (await Bundle.open(TINY_BUNDLE)).manifest.scores.caption;
+  const probability = Math.exp(captions[0]?.logProbability ?? NaN);
+  expect(captions[0]?.score).toBeCloseTo(calibrate(probability, calibration), DECIMALS);
 });
 
 test('answers asked for beyond those that there are', async () => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from distillvlm.engine.allocator import keep_freed_memory
 from distillvlm.evaluation.report import markdown
 from distillvlm.export.compare import compare_results
+from distillvlm.recipes.calibrate import GOOD_FROM, calibrate
 from distillvlm.recipes.measure import measure_server, write_metrics
 from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.paper_layouts import LayoutName
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands.add_parser("run", help="run a recipe's stages; those that are done are passed over"))
     _add_measure(commands.add_parser("measure", help="measure a running server on annotated photos"))
+    _add_calibrate(commands.add_parser("calibrate", help="make the scores of a served bundle chances, or check them"))
     _add_compare(commands.add_parser("compare", help="hold captions of `npm run score` against Python's"))
     options = parser.parse_args(arguments)
     try:
@@ -95,6 +98,21 @@ def _measure(options: argparse.Namespace) -> None:
     print(markdown(report))
     if options.bundle is not None:
         write_metrics(options.bundle, report, options.split)
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", required=True, metavar="URL", help="where the server listens")
+    parser.add_argument("--data", type=Path, required=True, help="data root (layout: training/README.md)")
+    parser.add_argument("--split", choices=["val", "test"], default="val")
+    parser.add_argument("--good", type=float, default=GOOD_FROM, metavar="CIDEr-D", help="from which a caption is good")
+    parser.add_argument("--out", type=Path, required=True, help="folder for calibration.json and calibration.svg")
+    parser.add_argument("--bundle", type=Path, help="the bundle that is served: calibrates its scores")
+    parser.set_defaults(act=_calibrate)
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    report = calibrate(options.server, options.data, options.split, options.out, options.good, options.bundle)
+    print(json.dumps(report, indent=1))
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:

@@ -11,8 +11,9 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
@@ -32,11 +33,33 @@ class ServerError(RuntimeError):
     """The server refused a request or could not be reached; the message has the problem's title and detail."""
 
 
+class Scored(NamedTuple):
+    """A caption or an answer with the server's `score`."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Served:
+    """captions: photo_id -> caption. answers: data set -> question_id -> the best answer."""
+
+    captions: dict[str, Scored]
+    answers: dict[str, dict[int, Scored]]
+
+    def texts(self) -> tuple[dict[str, str], dict[str, dict[int, str]]]:
+        """What a report takes."""
+        answers = {
+            source: {number: answer.text for number, answer in of_source.items()}
+            for source, of_source in self.answers.items()
+        }
+        return {photo_id: caption.text for photo_id, caption in self.captions.items()}, answers
+
+
 def measure(
     url: str, records: Sequence[Record], *, num_beams: int = 5, model: str | None = None, concurrency: int = 4
-) -> tuple[dict[str, str], dict[str, dict[int, str]]]:
-    """What a report takes: photo_id -> caption of the records whose captions are scored, and data set ->
-    question_id -> answer of their human questions.
+) -> Served:
+    """Captions of the records whose captions are scored, answers to their human questions.
 
     Raises:
         ServerError: see `caption_photos` and `answer_questions`.
@@ -46,18 +69,18 @@ def measure(
         url, [record.path for record in scored], num_beams=num_beams, model=model, concurrency=concurrency
     )
     pairs = asked(records)
-    texts = answer_questions(
+    found = answer_questions(
         url, [(record.path, question.text) for record, question in pairs], model=model, concurrency=concurrency
     )
-    answers: dict[str, dict[int, str]] = {}
-    for (record, question), text in zip(pairs, texts, strict=True):
-        answers.setdefault(record.source, {})[question.question_id] = text
-    return {record.photo_id: caption_of_path[record.path] for record in scored}, answers
+    answers: dict[str, dict[int, Scored]] = {}
+    for (record, question), answer in zip(pairs, found, strict=True):
+        answers.setdefault(record.source, {})[question.question_id] = answer
+    return Served({record.photo_id: caption_of_path[record.path] for record in scored}, answers)
 
 
 def caption_photos(
     url: str, paths: Sequence[Path], *, num_beams: int = 5, model: str | None = None, concurrency: int = 4
-) -> dict[Path, str]:
+) -> dict[Path, Scored]:
     """Path -> caption from `POST {url}/caption`, one photo a request.
 
     Raises:
@@ -65,15 +88,16 @@ def caption_photos(
     """
     fields = [("num_beams", str(num_beams)), *_model_field(model)]
 
-    def caption(path: Path) -> str:
-        return str(_post_photo(f"{url.rstrip('/')}/caption", path, fields)["caption"])
+    def caption(path: Path) -> Scored:
+        found = _post_photo(f"{url.rstrip('/')}/caption", path, fields)
+        return Scored(found["caption"], found["score"])
 
     return dict(zip(paths, _concurrently(caption, paths, concurrency, "captions"), strict=True))
 
 
 def answer_questions(
     url: str, questions: Sequence[tuple[Path, str]], *, model: str | None = None, concurrency: int = 4
-) -> list[str]:
+) -> list[Scored]:
     """The best answer to each (photo, question) from `POST {url}/vqa`, in the order given.
 
     Questions on one photo that stand together are sent together.
@@ -83,7 +107,7 @@ def answer_questions(
     """
     groups = list(_grouped_by_photo(questions))
 
-    def answer(group: tuple[Path, list[str]]) -> list[str]:
+    def answer(group: tuple[Path, list[str]]) -> list[Scored]:
         path, texts = group
         fields = [*(("questions", text) for text in texts), *_model_field(model)]
         results = _post_photo(f"{url.rstrip('/')}/vqa", path, fields)["results"]
@@ -92,9 +116,10 @@ def answer_questions(
                 raise ServerError(f"{path.name}: {_describe(result['problem'])}")
         if len(results) != len(texts):
             raise ServerError(f"{path.name}: expected {len(texts)} results but received {len(results)}")
-        return [str(result["answers"][0]["answer"]) for result in results]
+        best = [result["answers"][0] for result in results]
+        return [Scored(one["answer"], one["score"]) for one in best]
 
-    return [text for answers in _concurrently(answer, groups, concurrency, "answers") for text in answers]
+    return [one for answers in _concurrently(answer, groups, concurrency, "answers") for one in answers]
 
 
 def _grouped_by_photo(questions: Iterable[tuple[Path, str]]) -> Iterable[tuple[Path, list[str]]]:

@@ -12,8 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from distillvlm.data.vocabulary import SPECIAL_TOKENS, Tokenizer
+from distillvlm.evaluation.calibration import Calibration
 from distillvlm.export.bundle import BundleWords, write_bundle
-from distillvlm.export.manifest import Decoding, ManifestFacts, Provenance, Source
+from distillvlm.export.manifest import (
+    AnswerScore,
+    CaptionScore,
+    Decoding,
+    ManifestFacts,
+    Provenance,
+    Scores,
+    Source,
+)
 from distillvlm.modeling.detector.config import DetectorConfig
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.vision_language import Lexicon, VisionLanguageConfig, VisionLanguageModel
@@ -109,7 +118,11 @@ def write_fixture(target: Path) -> None:
 def fixture_facts() -> ManifestFacts:
     source = Source("random numbers", "weights", "every weight, for tests of the code alone", "none")
     provenance = Provenance((source,), "fixture", "0000000", (SEED,), "2026-11-24", teacher=None)
-    return ManifestFacts("tiny", "1.0.0", "Apache-2.0", provenance, Decoding(length_penalty=0.9))
+    scores = Scores(
+        CaptionScore("chance_of_good_caption", good_from=50.0, calibration=Calibration(1.5, 0.25)),
+        AnswerScore(meaning="chance_of_right_answer", calibration=Calibration(0.75, -0.5)),
+    )
+    return ManifestFacts("tiny", "1.0.0", "Apache-2.0", provenance, Decoding(length_penalty=0.9), scores)
 
 
 def vocabulary() -> tuple[str, ...]:

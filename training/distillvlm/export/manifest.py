@@ -16,6 +16,7 @@ import jsonschema
 import onnx_ir as ir
 
 from distillvlm.data.atomic_files import write_text_atomically
+from distillvlm.evaluation.calibration import Calibration
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -87,14 +88,19 @@ class Decoding:
 
 @dataclass(frozen=True)
 class CaptionScore:
+    """good_from: CIDEr-D of a good caption, with the idf of the training captions; where there is a calibration."""
+
     meaning: str = "geometric_mean_of_token_probabilities"
     rank: str = "log_probability / tokens ** length_penalty"
+    good_from: float | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
 class AnswerScore:
     activation: str = "sigmoid"
     meaning: str = "expected_vqa_accuracy"
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +191,22 @@ def replace_metrics(bundle: Path, metrics: Sequence[Metric]) -> None:
     _write(read_manifest(bundle) | {"metrics": [_json(metric) for metric in metrics]}, bundle)
 
 
+def replace_calibration(bundle: Path, caption: Calibration, good_from: float, answer: Calibration) -> None:
+    """Gives a bundle's scores the meaning that they have once calibrated; see `CaptionScore`.
+
+    Raises:
+        ValueError: as `replace_metrics`.
+    """
+    manifest = read_manifest(bundle)
+    given = {"meaning": "chance_of_good_caption", "good_from": good_from, "calibration": asdict(caption)}
+    answers = {"meaning": "chance_of_right_answer", "calibration": asdict(answer)}
+    scores = {
+        "caption": manifest["scores"]["caption"] | given,
+        "answer": manifest["scores"]["answer"] | answers,
+    }
+    _write(manifest | {"scores": scores}, bundle)
+
+
 def read_manifest(bundle: Path) -> dict[str, Any]:
     """The manifest as JSON, held against the schema; the files are not looked at.
 
@@ -239,7 +261,7 @@ def _write(content: dict[str, Any], bundle: Path) -> None:
 
 def _json(fields: Manifest | Metric | GraphSpec) -> dict[str, Any]:
     """As JSON holds it: lists for tuples, nothing for what is optional and not given."""
-    optional = {"interval", "url"}
+    optional = {"interval", "url", "good_from", "calibration"}
 
     def present(items: list[tuple[str, Any]]) -> dict[str, Any]:
         return {name: value for name, value in items if not (value is None and name in optional)}

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 
 from distillvlm.data.vocabulary import Tokenizer
+from distillvlm.evaluation.calibration import Calibration
 from distillvlm.export.graphs import PREFIX_OUTPUTS, REGION_OUTPUTS
 from distillvlm.export.manifest import GRAPHS, verify_bundle
 
@@ -144,7 +145,7 @@ class BundlePredictor:
             tokens=tokens_T[:length].tolist(),
             log_probabilities=log_probabilities_T[:length].tolist(),
             log_probability=total,
-            score=float(np.exp(total / length)),
+            score=self._calibrated("caption", float(np.exp(total / length))),
             attention=attention_T[:length],
         )
 
@@ -155,7 +156,11 @@ class BundlePredictor:
         else:
             exponentials_A = np.exp(logits_A.astype(np.float64) - logits_A.max())
             scores_A = exponentials_A / exponentials_A.sum()
-        return [RankedAnswer(self.answer_words[row], float(scores_A[row])) for row in best]
+        return [RankedAnswer(self.answer_words[row], self._calibrated("answer", float(scores_A[row]))) for row in best]
+
+    def _calibrated(self, what: str, score: float) -> float:
+        found = self.manifest["scores"][what].get("calibration")
+        return score if found is None else Calibration(**found).apply(score)
 
     def _run(self, graph: str, outputs: Sequence[str], feeds: Arrays) -> dict[str, np.ndarray]:
         values = self._sessions[graph].run(list(outputs), dict(feeds))

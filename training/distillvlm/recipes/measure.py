@@ -24,7 +24,7 @@ def measure_server(url: str, data_root: Path, split: Split, blind: Path | None, 
     """
     records = load_photos(data_root)
     chosen = of_split(records, split)
-    captions, answers = measure(url, chosen)
+    captions, answers = measure(url, chosen).texts()
     blind_answers = None
     if blind is not None:
         sources = {record.source for record in chosen if record.questions}

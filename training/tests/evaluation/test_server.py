@@ -16,6 +16,8 @@ from distillvlm.data.records import Question, Record
 from distillvlm.evaluation import server as server_module
 from distillvlm.evaluation.server import QUESTIONS_PER_REQUEST, ServerError, answer_questions, caption_photos, measure
 
+SECOND = {"answer": "second", "score": 0.125}
+
 
 @dataclass
 class FakeService:
@@ -31,9 +33,9 @@ class FakeService:
             return self.failures.pop(0)
         photo = fields["image"][0]
         if path == "/caption":
-            return 200, json.dumps({"model": "m@1", "caption": f"a photo of {photo}"}).encode()
+            return 200, json.dumps({"model": "m@1", "caption": f"a photo of {photo}", "score": 0.25}).encode()
         results: list[dict[str, Any]] = [
-            {"image": 0, "question": text, "answers": [{"answer": f"{photo}: {text}"}, {"answer": "second"}]}
+            {"image": 0, "question": text, "answers": [{"answer": f"{photo}: {text}", "score": 0.5}, SECOND]}
             for text in fields["questions"]
         ]
         if photo == "broken":
@@ -84,7 +86,7 @@ def photos(folder: Path, *names: str) -> list[Path]:
 def test_captions_belong_to_their_photos_whatever_the_order_of_answers(service: FakeService, tmp_path: Path) -> None:
     paths = photos(tmp_path, *(f"photo{index}" for index in range(20)))
     captions = caption_photos(service.url, paths, num_beams=3, concurrency=4)
-    assert captions == {path: f"a photo of {path.stem}" for path in paths}
+    assert captions == {path: (f"a photo of {path.stem}", 0.25) for path in paths}
     assert {(path, tuple(fields["num_beams"])) for path, fields in service.requests} == {("/caption", ("3",))}
 
 
@@ -93,14 +95,15 @@ def test_questions_on_one_photo_travel_together_up_to_the_limit(service: FakeSer
     texts = [f"what is {index}?" for index in range(QUESTIONS_PER_REQUEST + 1)]
     asked = [*((first, text) for text in texts), (second, "why?")]
     answers = answer_questions(service.url, asked, model="photos", concurrency=1)
-    assert answers == [f"{path.stem}: {text}" for path, text in asked]
+    assert answers == [(f"{path.stem}: {text}", 0.5) for path, text in asked]
     assert [len(fields["questions"]) for _, fields in service.requests] == [QUESTIONS_PER_REQUEST, 1, 1]
     assert all(fields["model"] == ["photos"] for _, fields in service.requests)
 
 
 def test_a_full_server_is_asked_again(service: FakeService, tmp_path: Path) -> None:
     service.failures = [(503, b""), (429, b"{}")]
-    assert caption_photos(service.url, photos(tmp_path, "cat"), concurrency=1)[tmp_path / "cat.jpg"] == "a photo of cat"
+    captions = caption_photos(service.url, photos(tmp_path, "cat"), concurrency=1)
+    assert captions[tmp_path / "cat.jpg"].text == "a photo of cat"
     assert len(service.requests) == 3
 
 
@@ -141,6 +144,6 @@ def test_measure_captions_scored_photos_and_asks_human_questions(service: FakeSe
         Record("coco/1", first, 8, 8, "val", "coco", captions=("a",) * 5, questions=(Question(7, "what?", ("x",)),)),
         Record("daquar/1", second, 8, 8, "val", "daquar", captions=("a",), questions=(Question(7, "who?", ("x",)),)),
     ]
-    captions, answers = measure(service.url, records)
+    captions, answers = measure(service.url, records).texts()
     assert captions == {"coco/1": "a photo of first"}
     assert answers == {"coco": {7: "first: what?"}, "daquar": {7: "second: who?"}}

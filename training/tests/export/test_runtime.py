@@ -22,7 +22,9 @@ def test_captions_are_scored_as_the_manifest_says(predictor: BundlePredictor, ph
     assert [len(of_photo) for of_photo in captions] == [3, 3, 3]
     for caption in captions[0]:
         probabilities = np.exp(caption.log_probabilities)
-        assert caption.score == pytest.approx(probabilities.prod() ** (1 / len(caption.tokens)))
+        mean = probabilities.prod() ** (1 / len(caption.tokens))
+        odds = (mean / (1 - mean)) ** 1.5 * np.exp(0.25)  # the calibration of `fixture_facts`
+        assert caption.score == pytest.approx(odds / (1 + odds))
         assert caption.log_probability == pytest.approx(np.log(probabilities).sum())
     ranks = [caption.log_probability / len(caption.tokens) ** 0.9 for caption in captions[0]]
     assert ranks == sorted(ranks, reverse=True)
@@ -42,7 +44,7 @@ def test_answers_come_photo_by_photo_and_best_first(predictor: BundlePredictor, 
     scores = [answer.score for answer in answers[0][0]]
     assert scores == sorted(scores, reverse=True)
     logits = predictor.answer_logits(photos, questions)
-    assert scores[0] == pytest.approx(1 / (1 + np.exp(-logits[0].max())))
+    assert scores[0] == pytest.approx(1 / (1 + np.exp(0.5 - 0.75 * logits[0].max())))
     assert answers[2][0][0].answer == predictor.answer_words[logits[2].argmax()]
 
 
