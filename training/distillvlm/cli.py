@@ -89,12 +89,13 @@ def _add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=["val", "test"], default="val")
     parser.add_argument("--blind", type=Path, help="folder with a blind model's answers")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.json and report.md")
+    parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's index files")
     parser.add_argument("--bundle", type=Path, help="writes the figures into this bundle's manifest")
     parser.set_defaults(act=_measure)
 
 
 def _measure(options: argparse.Namespace) -> None:
-    report = measure_server(options.server, options.data, options.split, options.blind, options.out)
+    report = measure_server(options.server, options.data, options.split, options.blind, options.out, options.wordnet)
     print(markdown(report))
     if options.bundle is not None:
         write_metrics(options.bundle, report, options.split)

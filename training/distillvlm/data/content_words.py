@@ -54,7 +54,7 @@ class ContentWords:
         """word: lower case."""
         if not isinstance(word, str) or len(word) < 2 or word in self.function_words:
             return False
-        return word in self.irregular or any(form in self.lemmas for form in _forms(word))
+        return word in self.irregular or any(form in self.lemmas for form in forms_of(word))
 
 
 def _read_lemmas(path: Path) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _read_lemmas(path: Path) -> Iterator[str]:
             yield line.split(" ", 1)[0]
 
 
-def _forms(word: str) -> Iterator[str]:
+def forms_of(word: str) -> Iterator[str]:
     """The word and what it may be an inflection of."""
     yield word
     for ending, lemma_ending in ENDINGS:

@@ -6,7 +6,7 @@ photos, in points. Data sets are told apart by `Record.source`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from distillvlm.data.records import ANNOTATORS, Question, Record
@@ -18,6 +18,7 @@ from distillvlm.evaluation.captions import (
     distinct_sentences,
     function_word_endings,
 )
+from distillvlm.evaluation.naming import naming_report
 from distillvlm.evaluation.vqa import vqa_scores
 
 CAPTIONS_PER_PHOTO = 5
@@ -38,12 +39,16 @@ def asked(records: Iterable[Record]) -> list[tuple[Record, Question]]:
 
 
 def caption_report(
-    records: Sequence[Record], captions: Mapping[str, str], training: Sequence[Record]
+    records: Sequence[Record],
+    captions: Mapping[str, str],
+    training: Sequence[Record],
+    content_words: Container[str] | None = None,
 ) -> dict[str, Any]:
     """Data set -> caption metrics of its photos with five captions.
 
     captions: photo_id -> caption, of at least these photos.
     training: records whose captions give the idf of "CIDEr-D (training idf)".
+    content_words: for what `naming_report` says; None: left out.
 
     Raises:
         ValueError: a photo has no caption, or `training` has no captions.
@@ -52,7 +57,13 @@ def caption_report(
     idf_references = [record.captions for record in training if record.captions]
     if groups and not idf_references:
         raise ValueError("Expected training records with captions for the idf but received none")
-    return {source: _caption_metrics(group, captions, idf_references) for source, group in groups.items()}
+    return {
+        source: {
+            **_caption_metrics(group, captions, idf_references),
+            "naming": {} if content_words is None else _naming(group, captions, content_words),
+        }
+        for source, group in groups.items()
+    }
 
 
 def _caption_metrics(
@@ -73,6 +84,13 @@ def _caption_metrics(
         "distinct_sentences": distinct_sentences(of_photo.values()),
         "function_word_endings": function_word_endings(of_photo.values()),
     }
+
+
+def _naming(
+    records: Sequence[Record], captions: Mapping[str, str], content_words: Container[str]
+) -> dict[str, dict[str, float]]:
+    found = naming_report(records, captions, content_words)
+    return {name: {"items": items, **_as_dict(share)} for name, (items, share) in found.items()}
 
 
 def question_report(records: Sequence[Record], answers: Answers) -> dict[str, Any]:
@@ -168,13 +186,17 @@ def evaluate(
     captions: Mapping[str, str],
     answers: Answers,
     blind_answers: Answers | None = None,
+    content_words: Container[str] | None = None,
 ) -> dict[str, Any]:
-    """The whole report of a model on `records` (one split): captions, questions, and margins over what is blind."""
+    """The whole report of a model on `records` (one split): captions, questions, and margins over what is blind.
+
+    content_words: see `caption_report`.
+    """
     baselines = text_baselines(records, training)
     if blind_answers is not None:
         baselines["blind model"] = blind_answers
     return {
-        "captions": caption_report(records, captions, training),
+        "captions": caption_report(records, captions, training, content_words),
         "questions": question_report(records, answers),
         "baselines": {name: question_report(records, given) for name, given in baselines.items()},
         "comparisons": compare_answers(records, answers, baselines),
@@ -194,6 +216,10 @@ def markdown(report: Mapping[str, Any]) -> str:
         )
     if any(row["SPICE"] is None for row in report["captions"].values()):
         lines += ["", "SPICE was not measured: Stanford CoreNLP's models are not installed."]
+    named = [(source, *entry) for source, row in report["captions"].items() for entry in row["naming"].items()]
+    if named:
+        lines += ["", "| data set | of its captions | items | share |", "|---|---|---|---|"]
+        lines += [f"| {source} | {name} | {share['items']} | {_cell(share)} |" for source, name, share in named]
     names = list(report["baselines"])
     lines += ["", f"| data set | metric | questions | model | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
     for source, row in report["questions"].items():

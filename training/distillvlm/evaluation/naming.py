@@ -1,0 +1,169 @@
+"""Does a caption name what the photo shows: a word that people agree on, and the large objects?
+
+CHAIR (Rohrbach et al. 2018, arXiv:1809.02156) asks the opposite: whether what a caption names is there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+
+from distillvlm.data.concepts import said_words
+from distillvlm.data.content_words import forms_of
+from distillvlm.data.records import ObjectBox, Record
+from distillvlm.evaluation.bootstrap import Interval, bootstrap_mean
+
+AGREEING = 3  # people who say a word, of five
+LARGE = 0.1  # of the picture
+
+# What else people call COCO's 80 classes; a class's own words go without saying.
+OTHER_NAMES = """
+person: man men woman women boy girl child children kid baby toddler infant people guy lady gentleman player rider
+person: surfer skier snowboarder skateboarder skater biker cyclist motorcyclist batter catcher pitcher umpire hitter
+person: chef cook adult teenager teen human male female couple crowd group family worker officer soldier tourist swimmer
+person: climber runner dancer friend student teacher bride groom pedestrian passenger driver mother father son daughter
+bicycle: bike cyclist cycle
+car: automobile sedan suv taxi cab van vehicle jeep convertible
+motorcycle: motorbike bike scooter moped motorcyclist
+airplane: plane jet aircraft airliner jetliner
+bus: coach minibus
+train: locomotive tram trolley engine subway
+truck: pickup lorry van vehicle firetruck
+boat: ship sailboat canoe kayak ferry yacht vessel raft rowboat gondola
+traffic light: stoplight signal light streetlight
+fire hydrant: hydrant
+stop sign: sign
+parking meter: meter
+bench: seat
+bird: duck goose geese seagull gull pigeon parrot owl eagle hawk swan penguin chicken rooster peacock crane heron
+bird: ostrich flamingo pelican crow sparrow hen
+cat: kitten kitty
+dog: puppy pup poodle terrier beagle collie retriever labrador hound bulldog dachshund greyhound husky
+horse: pony foal mare colt stallion
+sheep: lamb ram ewe
+cow: cattle bull calf calves ox oxen steer
+bear: cub polar grizzly panda
+giraffe:
+zebra:
+elephant:
+backpack: bag knapsack rucksack pack
+umbrella: parasol
+handbag: purse bag tote
+tie: necktie bowtie
+suitcase: luggage bag baggage
+frisbee: disc disk
+skis: ski skier skiing
+snowboard: board snowboarder snowboarding
+sports ball: ball soccer football basketball volleyball baseball
+kite: parasail
+baseball bat: bat
+baseball glove: glove mitt
+skateboard: board skateboarder skateboarding skating
+surfboard: board surfer surfing
+tennis racket: racket racquet
+bottle: beer wine
+wine glass: glass goblet wine
+cup: mug coffee tea
+fork: utensil silverware
+knife: knives blade utensil silverware
+spoon: utensil silverware
+bowl: dish
+banana: fruit
+apple: fruit
+sandwich: burger hamburger sub panini hotdog food
+orange: fruit citrus
+broccoli: vegetable food
+carrot: vegetable food
+hot dog: hotdog sausage frankfurter food
+pizza: slice food
+donut: doughnut pastry
+cake: cupcake dessert pastry cheesecake
+chair: seat armchair stool recliner
+couch: sofa loveseat settee
+potted plant: plant flower houseplant tree
+bed: mattress bunk
+dining table: table desk counter
+toilet: urinal commode bathroom
+tv: television monitor screen
+laptop: computer notebook
+mouse: computer
+remote: controller wii wiimote
+keyboard: computer
+cell phone: phone cellphone smartphone mobile telephone iphone
+microwave: oven
+oven: stove range
+toaster:
+sink: basin washbasin
+refrigerator: fridge freezer
+book: novel textbook bookshelf
+clock: clocktower watch
+vase: pot
+scissors: shears
+teddy bear: teddy bear toy
+hair drier: dryer hairdryer blower
+toothbrush: brush
+"""
+
+
+class ObjectNames:
+    """Whether a caption names an object of a class."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, set[str]] = {}
+        for line in OTHER_NAMES.strip().splitlines():
+            label, _, names = line.partition(":")
+            self._names.setdefault(label, set()).update(names.split())
+
+    def named(self, label: str, caption: str) -> bool:
+        """By the class's own name, in one word or several, or by another; in any form."""
+        forms = [set(forms_of(word)) for word in said_words(caption)]
+        own = label.split()
+        if any(
+            all(word in forms[start + place] for place, word in enumerate(own))
+            for start in range(len(forms) - len(own) + 1)
+        ):
+            return True
+        others = self._names.get(label, set()) | {"".join(own)}
+        return any(word_forms & others for word_forms in forms)
+
+
+def agreed_words(captions: Sequence[str], content_words: Container[str]) -> set[str]:
+    """Content words that at least three of a photo's captions say, in the same form."""
+    counts = Counter(word for caption in captions for word in set(said_words(caption)))
+    return {word for word, count in counts.items() if count >= AGREEING and word in content_words}
+
+
+def large_objects(record: Record) -> list[ObjectBox]:
+    """Boxes that people drew, of more than a tenth of the picture."""
+    picture = record.width * record.height
+    return [one for one in record.objects if one.score == 1.0 and _area(one) > LARGE * picture]
+
+
+def _area(one: ObjectBox) -> float:
+    x1, y1, x2, y2 = one.box
+    return (x2 - x1) * (y2 - y1)
+
+
+def naming_report(
+    records: Sequence[Record], captions: Mapping[str, str], content_words: Container[str]
+) -> dict[str, tuple[int, Interval]]:
+    """Items and their share, in points, by photos: captions that say an agreed word, of photos that have one; large
+    objects whose class the caption names. What there is none of is left out.
+
+    content_words: see `ContentWords`.
+    """
+    names = ObjectNames()
+    words = {record.photo_id: agreed_words(record.captions, content_words) for record in records}
+    says = [100.0 * bool(set(said_words(captions[key])) & agreed) for key, agreed in words.items() if agreed]
+    objects = [
+        (record.photo_id, 100.0 * names.named(label, captions[record.photo_id]))
+        for record in records
+        for label in sorted({one.label for one in large_objects(record)})
+    ]
+    report: dict[str, tuple[int, Interval]] = {}
+    if says:
+        report["agreed word"] = len(says), bootstrap_mean(says)
+    if objects:
+        photos, named = zip(*objects, strict=True)
+        report["large objects named"] = len(named), bootstrap_mean(named, photos)
+    return report

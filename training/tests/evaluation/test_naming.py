@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from distillvlm.data.records import ObjectBox, Record
+from distillvlm.evaluation.naming import ObjectNames, agreed_words, naming_report
+
+CONTENT = {"dog", "ball", "runs", "red", "grass"}
+
+
+def photo(number: int, captions: tuple[str, ...], *objects: ObjectBox) -> Record:
+    return Record(f"coco/{number}", Path("photo.jpg"), 100, 100, "val", "coco", captions, (), objects)
+
+
+@pytest.mark.parametrize(
+    ("label", "caption", "named"),
+    [
+        ("person", "Two women on bikes.", True),
+        ("person", "a dog alone", False),
+        ("dog", "a dog's life", True),
+        ("hot dog", "a hot dog with mustard", True),
+        ("hot dog", "a hot day for the dog", False),
+        ("dining table", "plates on two tables", True),
+        ("bus", "buses in a row", True),
+        ("knife", "knives and forks", True),
+        ("tv", "a television", True),
+        ("surfboard", "a man with a surf board", True),
+        ("giraffe", "tall animals", False),
+        ("wombat", "two wombats", True),
+        ("cat", "", False),
+    ],
+)
+def test_an_object_is_named_by_its_class_or_another_word_for_it(label: str, caption: str, named: bool) -> None:
+    assert ObjectNames().named(label, caption) is named
+
+
+def test_words_that_three_people_say_once_or_twice() -> None:
+    captions = ("a dog runs", "The dog, a red dog", "dogs and a ball", "a dog with a ball", "a ball, ball, ball")
+    assert agreed_words(captions, CONTENT) == {"dog", "ball"}
+
+
+def test_shares_are_of_photos_with_an_agreed_word_and_of_large_objects_that_people_drew() -> None:
+    agreed = ("a dog runs",) * 3 + ("grass", "red")
+    records = [
+        photo(1, agreed, ObjectBox((0, 0, 50, 50), "dog"), ObjectBox((0, 0, 60, 50), "dog")),
+        photo(2, agreed, ObjectBox((0, 0, 50, 50), "cat"), ObjectBox((0, 0, 90, 90), "bus", score=0.9)),
+        photo(3, ("a", "b", "c", "d", "e"), ObjectBox((0, 0, 20, 50), "dog")),  # exactly a tenth
+    ]
+    said = {"coco/1": "a puppy runs", "coco/2": "red grass", "coco/3": "a dog"}
+    report = naming_report(records, said, CONTENT)
+    assert {name: (items, share.value) for name, (items, share) in report.items()} == {
+        "agreed word": (2, 50.0),
+        "large objects named": (2, 50.0),
+    }
+    assert naming_report([records[2]], said, CONTENT) == {}
