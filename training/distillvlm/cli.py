@@ -20,6 +20,7 @@ from distillvlm.recipes.paper_layouts import LayoutName
 from distillvlm.recipes.photos.settings import photos
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, choose_stages, describe_stages, run_stages
+from distillvlm.recipes.sheet import PHOTOS, write_sheet
 from distillvlm.recipes.side_by_side import run_side_by_side
 from distillvlm.recipes.smoke import smoke
 from distillvlm.recipes.study.settings import study
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_run(commands.add_parser("run", help="run a recipe's stages; those that are done are passed over"))
     _add_measure(commands.add_parser("measure", help="measure a running server on annotated photos"))
     _add_calibrate(commands.add_parser("calibrate", help="make the scores of a served bundle chances, or check them"))
+    _add_sheet(commands.add_parser("sheet", help="a page of photos with what a running server says of them"))
     _add_compare(commands.add_parser("compare", help="hold captions of `npm run score` against Python's"))
     options = parser.parse_args(arguments)
     try:
@@ -114,6 +116,20 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
 def _calibrate(options: argparse.Namespace) -> None:
     report = calibrate(options.server, options.data, options.split, options.out, options.good, options.bundle)
     print(json.dumps(report, indent=1))
+
+
+def _add_sheet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", required=True, metavar="URL", help="where the server listens")
+    parser.add_argument("--data", type=Path, required=True, help="data root (layout: training/README.md)")
+    parser.add_argument("--split", choices=["val", "test"], default="test")
+    parser.add_argument("--photos", type=_positive, default=PHOTOS, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="of the lot that chooses them")
+    parser.add_argument("--out", type=Path, required=True, help="the HTML file")
+    parser.set_defaults(act=_sheet)
+
+
+def _sheet(options: argparse.Namespace) -> None:
+    write_sheet(options.server, options.data, options.split, options.out, options.photos, options.seed)
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:

@@ -53,7 +53,7 @@ def caption_report(
     Raises:
         ValueError: a photo has no caption, or `training` has no captions.
     """
-    groups = _by_source(captioned(records))
+    groups = by_source(captioned(records))
     idf_references = [record.captions for record in training if record.captions]
     if groups and not idf_references:
         raise ValueError("Expected training records with captions for the idf but received none")
@@ -103,7 +103,7 @@ def question_report(records: Sequence[Record], answers: Answers) -> dict[str, An
     """
     return {
         source: _question_metrics(source, asked(group), answers.get(source, {}))
-        for source, group in _by_source(records).items()
+        for source, group in by_source(records).items()
         if asked(group)
     }
 
@@ -131,12 +131,12 @@ def text_baselines(records: Sequence[Record], training: Sequence[Record]) -> dic
     training questions of the same data set."""
     majority: dict[str, dict[int, str]] = {}
     prior: dict[str, dict[int, str]] = {}
-    training_by_source = _by_source(training)
-    for source, group in _by_source(records).items():
+    trainingby_source = by_source(training)
+    for source, group in by_source(records).items():
         questions = [question for _, question in asked(group)]
         if not questions:
             continue
-        training_questions = [question for _, question in asked(training_by_source.get(source, []))]
+        training_questions = [question for _, question in asked(trainingby_source.get(source, []))]
         answer = majority_answer(training_questions)
         majority[source] = {question.question_id: answer for question in questions}
         prior[source] = question_type_prior(training_questions, questions)
@@ -151,7 +151,7 @@ def compare_answers(records: Sequence[Record], answers: Answers, others: Mapping
     Raises:
         ValueError: a question has no answer.
     """
-    photos = [record.photo_id for group in _by_source(records).values() for record, _ in asked(group)]
+    photos = [record.photo_id for group in by_source(records).values() for record, _ in asked(group)]
     own = _question_scores(records, answers)
     rows = []
     for name, other in others.items():
@@ -173,7 +173,7 @@ def compare_answers(records: Sequence[Record], answers: Answers, others: Mapping
 
 def _question_scores(records: Sequence[Record], answers: Answers) -> list[float]:
     scores: list[float] = []
-    for source, group in _by_source(records).items():
+    for source, group in by_source(records).items():
         questions = [question for _, question in asked(group)]
         if questions:
             scores += [100 * score for score in vqa_scores(questions, answers.get(source, {})).of_question]
@@ -242,7 +242,7 @@ def _as_dict(interval: Interval) -> dict[str, float]:
     return {name: float(value) for name, value in interval._asdict().items()}
 
 
-def _by_source(records: Iterable[Record]) -> dict[str, list[Record]]:
+def by_source(records: Iterable[Record]) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record.source, []).append(record)
