@@ -16,7 +16,7 @@ from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.export.caption_graph import caption_graph
 from distillvlm.export.graphs import PrefixShape, answer_graph, detector_graph, prefix_graph
 from distillvlm.export.manifest import FileSpec, GraphSpec, ImageSpec, Limits, Manifest, ManifestFacts, verify_bundle
-from distillvlm.export.storage import round_to_fp16, share_weights
+from distillvlm.export.storage import Storage, rounded, share_weights, store
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
@@ -35,7 +35,12 @@ class BundleWords:
 
 
 def write_bundle(
-    target: Path, detector: Detector, model: VisionLanguageModel, words: BundleWords, facts: ManifestFacts
+    target: Path,
+    detector: Detector,
+    model: VisionLanguageModel,
+    words: BundleWords,
+    facts: ManifestFacts,
+    storage: Storage = "fp16",
 ) -> None:
     """Writes the bundle beside `target` and moves it there in one step; a bundle that was there goes.
 
@@ -47,7 +52,7 @@ def write_bundle(
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
         bundle = Path(folder) / target.name
         bundle.mkdir()
-        graphs = _write_graphs(bundle, round_to_fp16(detector), round_to_fp16(model), facts)
+        graphs = _write_graphs(bundle, rounded(detector, storage), rounded(model, storage), facts, storage)
         _write_words(bundle, words)
         _manifest(bundle, graphs, detector, model, words, facts).write(bundle)
         verify_bundle(bundle)
@@ -69,7 +74,7 @@ def _check(detector: Detector, model: VisionLanguageModel, words: BundleWords) -
 
 
 def _write_graphs(
-    bundle: Path, detector: Detector, model: VisionLanguageModel, facts: ManifestFacts
+    bundle: Path, detector: Detector, model: VisionLanguageModel, facts: ManifestFacts, storage: Storage
 ) -> dict[str, ir.Model]:
     config = detector.config
     shape = PrefixShape(config.num_regions, config.num_tags)
@@ -79,6 +84,8 @@ def _write_graphs(
         "answer": answer_graph(model, shape),
     }
     graphs = {"detector": detector_graph(detector, config.image_size), **transformer}
+    for graph in graphs.values():
+        store(graph, storage)
     share_weights(transformer.values(), bundle / WEIGHTS)
     for name, graph in graphs.items():
         ir.save(graph, bundle / f"{name}.onnx")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from distillvlm.export.detector_ops import DETECTOR_TRANSLATIONS
-from distillvlm.export.storage import store_as_fp16
+from distillvlm.export.storage import TRAINED
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
 from distillvlm.structures.regions import Regions
 
@@ -135,11 +135,11 @@ def trace(
     dynamic_shapes: dict[str, dict[int, torch.export.Dim]],
     outputs: Sequence[str],
 ) -> ir.Model:
-    """Exports a module as a graph whose initialisers have their PyTorch names, large parameters stored as fp16.
+    """Exports a module as a graph whose initialisers have their PyTorch names; parameters are marked for `store`.
 
     The exporter's own optimiser is left out since it would fold weights into new ones (batch norm into convolutions,
-    transposes): what is stored would then no longer be the module's weights rounded to fp16. onnxruntime folds them
-    when a session is made.
+    transposes): what is stored would then no longer be the module's rounded weights. onnxruntime folds them when a
+    session is made.
     """
     with warnings.catch_warnings():
         # Several inputs have a batch axis, on purpose.
@@ -160,7 +160,8 @@ def trace(
     model = program.model
     parameters = frozenset(name for name, _ in module.named_parameters())
     _simplify(model, parameters)
-    store_as_fp16(model, parameters)
+    for name in parameters & model.graph.initializers.keys():
+        model.graph.initializers[name].metadata_props[TRAINED] = "yes"
     return model
 
 

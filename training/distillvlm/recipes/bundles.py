@@ -16,13 +16,19 @@ from distillvlm.data.words import Words
 from distillvlm.export.bundle import BundleWords, write_bundle
 from distillvlm.export.manifest import ManifestFacts, Provenance, Source
 from distillvlm.export.parity import check_parity
+from distillvlm.export.storage import Storage
 from distillvlm.modeling.detector import Detector
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.pipeline import current_commit
 
 
 def export(
-    target: Path, detector: Detector, model: VisionLanguageModel, words: Words, facts: ManifestFacts
+    target: Path,
+    detector: Detector,
+    model: VisionLanguageModel,
+    words: Words,
+    facts: ManifestFacts,
+    storage: Storage = "fp16",
 ) -> dict[str, object]:
     """Writes the bundle.
 
@@ -33,7 +39,7 @@ def export(
         raise ValueError("export: expected the detector's tag words to be the model's")
     config = detector.config
     bundle_words = BundleWords(words.tokenizer, config.labels, config.attributes, words.tags, words.answers)
-    write_bundle(target, detector, model, bundle_words, facts)
+    write_bundle(target, detector, model, bundle_words, facts, storage)
     return {"bytes": sum(path.stat().st_size for path in target.iterdir())}
 
 

@@ -11,7 +11,7 @@ import torch
 
 from distillvlm.export.caption_graph import SCALARS, caption_graph
 from distillvlm.export.graphs import PREFIX_OUTPUTS, PrefixShape
-from distillvlm.export.storage import round_to_fp16
+from distillvlm.export.storage import rounded
 from distillvlm.modeling.generation import Captions, beam_search
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
 from tests.modeling.tiny import tiny_model, tiny_regions
@@ -28,7 +28,7 @@ class Searcher:
         model = tiny_model(seed)
         with torch.no_grad():
             model.word_bias[SEP] += sep_bias
-        self.model: VisionLanguageModel = round_to_fp16(model)
+        self.model: VisionLanguageModel = rounded(model, "fp16")
         graph = caption_graph(self.model, PrefixShape(REGIONS, TAGS), LENGTH_PENALTY)
         ir.save(graph, path)
         self.path = path

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from distillvlm.export.graphs import PREFIX_OUTPUTS, PrefixShape, answer_graph, detector_graph, prefix_graph
-from distillvlm.export.storage import round_to_fp16
+from distillvlm.export.storage import rounded, store
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
 from tests.detector.tiny import detector_with_concepts, photos
 from tests.modeling.tiny import VOCABULARY, tiny_model, tiny_regions
@@ -20,7 +20,7 @@ SHAPE = PrefixShape(REGIONS, TAGS)
 
 @pytest.fixture(scope="module")
 def model() -> VisionLanguageModel:
-    return round_to_fp16(tiny_model())
+    return rounded(tiny_model(), "fp16")
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,9 @@ def test_padding_of_a_question_changes_nothing(
 
 
 def test_a_concept_head_in_the_detectors_graph_names_pytorchs_tags(tmp_path: Path) -> None:
-    detector = round_to_fp16(detector_with_concepts())
+    detector = rounded(detector_with_concepts(), "fp16")
     graph = detector_graph(detector, detector.config.image_size)
+    store(graph, "fp16")
     weights = graph.graph.initializers["detector.tagger.head.local.weight"]
     assert weights.dtype == ir.DataType.FLOAT16
     ir.save(graph, tmp_path / "detector.onnx")

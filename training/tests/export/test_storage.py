@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from distillvlm.export.graphs import trace
-from distillvlm.export.storage import round_to_fp16, share_weights
+from distillvlm.export.storage import Storage, rounded, share_weights, store
 
 
 def linear(inputs: int = 64, outputs: int = 32) -> torch.nn.Linear:
@@ -16,27 +16,30 @@ def linear(inputs: int = 64, outputs: int = 32) -> torch.nn.Linear:
     return torch.nn.Linear(inputs, outputs).eval()
 
 
-def graph(module: torch.nn.Linear) -> ir.Model:
+def graph(module: torch.nn.Linear, storage: Storage = "fp16") -> ir.Model:
     batch = torch.export.Dim("batch")
-    return trace(module, {"input": torch.randn(2, module.in_features)}, {"input": {0: batch}}, ("output",))
+    inputs = {"input": torch.randn(2, module.in_features)}
+    model = trace(rounded(module, storage), inputs, {"input": {0: batch}}, ("output",))
+    store(model, storage)
+    return model
 
 
 def test_buffers_keep_their_values() -> None:
     module = torch.nn.BatchNorm1d(2000).eval()
     torch.manual_seed(0)
     module.running_mean = torch.randn(2000)
-    rounded = round_to_fp16(module)
-    assert rounded.running_mean is not None
-    assert torch.equal(rounded.running_mean, module.running_mean)
+    kept = rounded(module, "fp16")
+    assert kept.running_mean is not None
+    assert torch.equal(kept.running_mean, module.running_mean)
 
 
 def test_rounding_keeps_small_tensors_and_the_original() -> None:
     module = linear()
     weight = module.weight.detach().clone()
-    rounded = round_to_fp16(module)
-    assert torch.equal(rounded.weight, weight.half().float())
-    assert not torch.equal(rounded.weight, weight)
-    assert torch.equal(rounded.bias, module.bias), "128 bytes stay fp32"
+    kept = rounded(module, "fp16")
+    assert torch.equal(kept.weight, weight.half().float())
+    assert not torch.equal(kept.weight, weight)
+    assert torch.equal(kept.bias, module.bias), "128 bytes stay fp32"
     assert torch.equal(module.weight, weight)
 
 
@@ -45,24 +48,46 @@ def test_a_weight_that_fp16_cannot_hold_is_an_error_that_names_it() -> None:
     with torch.no_grad():
         module.weight[0, 0] = 70000
     with pytest.raises(ValueError, match=r"weight.*7e\+04"):
-        round_to_fp16(module)
+        rounded(module, "fp16")
 
 
-def test_a_stored_graph_computes_what_the_rounded_module_does(tmp_path: Path) -> None:
+def test_int8_has_a_scale_for_each_row_and_is_off_by_half_a_step_at_most() -> None:
     module = linear()
-    model = graph(module)
+    with torch.no_grad():
+        module.weight[3] *= 100
+        module.weight[5] = 0
+    kept = rounded(module, "int8")
+    steps = module.weight.abs().amax(1, keepdim=True) / 127
+    assert bool(((kept.weight - module.weight).abs() <= 0.5001 * steps).all())
+    assert torch.equal(kept.bias, module.bias)
+    torch.testing.assert_close(rounded(kept, "int8").weight, kept.weight, rtol=1e-6, atol=0)
+
+
+def test_fp32_changes_nothing() -> None:
+    module = linear()
+    assert torch.equal(rounded(module, "fp32").weight, module.weight)
+
+
+@pytest.mark.parametrize(
+    ("storage", "kind"),
+    [("fp32", onnx.TensorProto.FLOAT), ("fp16", onnx.TensorProto.FLOAT16), ("int8", onnx.TensorProto.INT8)],
+)
+def test_a_stored_graph_computes_what_the_rounded_module_does(storage: Storage, kind: int, tmp_path: Path) -> None:
+    module = linear(128, 64)
+    model = graph(module, storage)
     share_weights([model], tmp_path / "w.weights")
     ir.save(model, tmp_path / "g.onnx")
     stored = {
         tensor.name: tensor for tensor in onnx.load(tmp_path / "g.onnx", load_external_data=False).graph.initializer
     }
-    assert stored["weight"].data_type == onnx.TensorProto.FLOAT16
+    assert stored["weight"].data_type == kind
+    assert not any(tensor.metadata_props for tensor in stored.values())
     assert stored["weight"].data_location == onnx.TensorProto.EXTERNAL
     assert stored["bias"].data_type == onnx.TensorProto.FLOAT
-    inputs = torch.randn(3, 64)
+    inputs = torch.randn(3, 128)
     (output,) = onnxruntime.InferenceSession(tmp_path / "g.onnx").run(None, {"input": inputs.numpy()})
     with torch.no_grad():
-        np.testing.assert_allclose(output, round_to_fp16(module)(inputs), atol=1e-5)
+        np.testing.assert_allclose(output, rounded(module, storage)(inputs), atol=1e-5)
 
 
 def test_graphs_share_equal_weights_and_nothing_else(tmp_path: Path) -> None:
@@ -75,4 +100,4 @@ def test_graphs_share_equal_weights_and_nothing_else(tmp_path: Path) -> None:
         inputs = torch.randn(2, 64)
         (output,) = onnxruntime.InferenceSession(tmp_path / f"{index}.onnx").run(None, {"input": inputs.numpy()})
         with torch.no_grad():
-            np.testing.assert_allclose(output, round_to_fp16(module)(inputs), atol=1e-5)
+            np.testing.assert_allclose(output, rounded(module, "fp16")(inputs), atol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 from distillvlm.data.folds import fold_of
 from distillvlm.data.sources import SOURCE_WORDS
 from distillvlm.export.manifest import Source
+from distillvlm.export.runtime import BundlePredictor
 from distillvlm.modeling.detector.companions import Companion
 from distillvlm.recipes.concepts import ConceptRecipe
 from distillvlm.recipes.detectors import DetectorRecipe
@@ -72,6 +73,18 @@ def test_the_bundle_says_what_pytorch_says(recipe: PhotosRecipe) -> None:
     manifest = json.loads((recipe.bundle / "manifest.json").read_text())
     assert manifest["name"] == "photos"
     assert json.loads((recipe.folder / "parity" / "done.json").read_text())["photos"] > 0
+
+
+def test_the_bundle_lies_beside_others_with_the_same_answers_in_more_and_in_fewer_bytes(recipe: PhotosRecipe) -> None:
+    photo = np.full((1, 64, 64, 3), 128, np.uint8)
+    paths = {"fp16": recipe.bundle, **{one: recipe.folder / "storages" / one for one in ("fp32", "int8")}}
+    bundles = {storage: BundlePredictor(path) for storage, path in paths.items()}
+    assert {one.manifest["name"] for one in bundles.values()} == {"photos", "photos-fp32", "photos-int8"}
+    logits = {
+        storage: one.answer_logits(one.encode(photo), [["what is it?"]]).ravel() for storage, one in bundles.items()
+    }
+    np.testing.assert_allclose(logits["fp16"], logits["fp32"], atol=1e-2)
+    np.testing.assert_allclose(logits["int8"], logits["fp32"], atol=0.2)
 
 
 def test_a_training_photos_tags_may_end_with_its_source_and_others_never_do(recipe: PhotosRecipe) -> None:

@@ -24,6 +24,7 @@ from distillvlm.evaluation.predictions import BeamSettings, answer_questions, ca
 from distillvlm.evaluation.report import captioned, evaluate, markdown
 from distillvlm.evaluation.results import write_vqa_results
 from distillvlm.export.manifest import Decoding, ManifestFacts, Source
+from distillvlm.export.storage import Storage
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.bundles import export, parity, provenance
 from distillvlm.recipes.language import (
@@ -84,6 +85,11 @@ class PhotosRecipe(PhotosMaterial):
             Stage("evaluation", "validation figures of the PyTorch models", self.evaluate),
             Stage("bundle", f"writes {self.bundle}", self.make_bundle),
             Stage("parity", "bundle against PyTorch on 100 validation photos", self.check_bundle),
+            Stage(
+                "storages",
+                "the bundle with weights in fp32 and in int8, for `benchmarks/storage.py`",
+                self.store_otherwise,
+            ),
         ]
 
     @property
@@ -222,8 +228,25 @@ class PhotosRecipe(PhotosMaterial):
 
     def make_bundle(self, folder: Path) -> dict[str, object]:
         """Without metrics: `python -m distillvlm measure` takes them through the server and writes them."""
-        facts = ManifestFacts(
-            name=self.bundle.name,
+        return export(self.bundle, self.detector, self.trained_student(), self.words, self._facts(self.bundle.name))
+
+    def store_otherwise(self, folder: Path) -> dict[str, object]:
+        storages: tuple[Storage, ...] = ("fp32", "int8")
+        return {
+            storage: export(
+                folder / storage,
+                self.detector,
+                self.trained_student(),
+                self.words,
+                self._facts(f"{self.bundle.name}-{storage}"),
+                storage,
+            )
+            for storage in storages
+        }
+
+    def _facts(self, name: str) -> ManifestFacts:
+        return ManifestFacts(
+            name=name,
             version=self.version,
             licence=self.licence,
             provenance=provenance(
@@ -231,7 +254,6 @@ class PhotosRecipe(PhotosMaterial):
             ),
             decoding=Decoding(length_penalty=self.beam.length_penalty),
         )
-        return export(self.bundle, self.detector, self.trained_student(), self.words, facts)
 
     def check_bundle(self, folder: Path) -> dict[str, object]:
         chosen = [record for record in self.validation if record.questions][:100]
