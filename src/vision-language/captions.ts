@@ -7,9 +7,9 @@ import type { Caption } from './results';
 
 export interface CaptionReading {
   /** Of the scores. */
-  readonly calibration?: Calibration;
+  readonly calibration?: Calibration | undefined;
   /** Adds to each word the weights of this detection's objects. */
-  readonly explainFor?: Objects;
+  readonly explainFor?: Objects | undefined;
 }
 
 /**

@@ -77,17 +77,17 @@ export class Predictor {
     options: DecodingOptions,
     turn?: Promise<unknown>,
   ): Promise<(CaptionResult | Ended)[]> {
-    const { special_tokens: tokens, scores } = this.bundle.manifest;
-    const { calibration } = scores.caption;
+    const { sep } = this.bundle.manifest.special_tokens;
+    const { calibration } = this.bundle.manifest.scores.caption;
     return this.stages.run(
       'caption',
       await this.encoder.encode(requests, turn),
       (photos) => this.model.generateCaptions(photos, options),
       (photo, generated) => ({
         ...this.facts(photo, options),
-        captions: readCaptions(generated, this.tokenizer, tokens.sep, {
-          ...(calibration && { calibration }),
-          ...(options.explain && { explainFor: photo.objects }),
+        captions: readCaptions(generated, this.tokenizer, sep, {
+          calibration,
+          explainFor: options.explain ? photo.objects : undefined,
         }),
       }),
       (_photos, generated) => sum(generated.map((each) => (each instanceof Ended ? 0 : tokensIn(each)))),

@@ -24,7 +24,7 @@ from distillvlm.evaluation.bootstrap import Interval, bootstrap_difference
 from distillvlm.evaluation.captions import cider_d, tokenize
 from distillvlm.evaluation.report import asked, captioned
 from distillvlm.evaluation.server import measure
-from distillvlm.evaluation.vqa import vqa_scores
+from distillvlm.evaluation.vqa import answer_score
 from distillvlm.export.manifest import read_manifest
 
 
@@ -59,10 +59,7 @@ def ask(url: str, bundle: Path, records: Sequence[Record]) -> Found:
     said = tokenize({photo_id: [captions[photo_id]] for photo_id in references})
     pairs = asked(records)
     given = [answers[record.source][question.question_id] for record, question in pairs]
-    accuracy = [
-        vqa_scores([question], {question.question_id: answer}).of_question[0]
-        for (_, question), answer in zip(pairs, given, strict=True)
-    ]
+    accuracy = [answer_score(answer, question) for (_, question), answer in zip(pairs, given, strict=True)]
     return Found(
         [captions[photo_id] for photo_id in references], given, cider_d(said, references), 100 * np.array(accuracy)
     )

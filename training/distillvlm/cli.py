@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from distillvlm.data.records import Split
 from distillvlm.engine.allocator import keep_freed_memory
 from distillvlm.evaluation.report import markdown
 from distillvlm.export.compare import compare_results
@@ -85,10 +86,15 @@ def _positive(text: str) -> int:
     return number
 
 
-def _add_measure(parser: argparse.ArgumentParser) -> None:
+def _add_server(parser: argparse.ArgumentParser, split: Split) -> None:
+    """What whoever asks a server about annotated photos is told; split: by default."""
     parser.add_argument("--server", required=True, metavar="URL", help="where the server listens")
     parser.add_argument("--data", type=Path, required=True, help="data root (layout: training/README.md)")
-    parser.add_argument("--split", choices=["val", "test"], default="val")
+    parser.add_argument("--split", choices=["val", "test"], default=split)
+
+
+def _add_measure(parser: argparse.ArgumentParser) -> None:
+    _add_server(parser, "val")
     parser.add_argument("--blind", type=Path, help="folder with a blind model's answers")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.json and report.md")
     parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's index files")
@@ -104,9 +110,7 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", required=True, metavar="URL", help="where the server listens")
-    parser.add_argument("--data", type=Path, required=True, help="data root (layout: training/README.md)")
-    parser.add_argument("--split", choices=["val", "test"], default="val")
+    _add_server(parser, "val")
     parser.add_argument("--good", type=float, default=GOOD_FROM, metavar="CIDEr-D", help="from which a caption is good")
     parser.add_argument("--out", type=Path, required=True, help="folder for calibration.json and calibration.svg")
     parser.add_argument("--bundle", type=Path, help="the bundle that is served: calibrates its scores")
@@ -119,9 +123,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 
 def _add_sheet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", required=True, metavar="URL", help="where the server listens")
-    parser.add_argument("--data", type=Path, required=True, help="data root (layout: training/README.md)")
-    parser.add_argument("--split", choices=["val", "test"], default="test")
+    _add_server(parser, "test")
     parser.add_argument("--photos", type=_positive, default=PHOTOS, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of the lot that chooses them")
     parser.add_argument("--out", type=Path, required=True, help="the HTML file")

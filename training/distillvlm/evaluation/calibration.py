@@ -3,7 +3,6 @@
 # Shapes: N captions or answers.
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,36 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from distillvlm.structures.calibration import Calibration
+
 matplotlib.use("agg")
 from matplotlib import pyplot
 
 BINS = 10
 FOLDS = 5
 _SMALLEST = 1e-6  # scores are fitted as if they were no nearer to 0 and 1
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A score becomes sigmoid(slope * log-odds + intercept): order is kept, meaning is found.
-
-    Source: Platt 1999, "Probabilistic outputs for support vector machines".
-    """
-
-    slope: float
-    intercept: float
-
-    def apply(self, score: float) -> float:
-        """score: in 0-1."""
-        if score in (0.0, 1.0):
-            return score
-        return 1 / (1 + math.exp(-(self.slope * math.log(score / (1 - score)) + self.intercept)))
-
-    def after(self, first: Calibration) -> Calibration:
-        """The calibration that is `first` and then this one."""
-        return Calibration(self.slope * first.slope, self.slope * first.intercept + self.intercept)
-
-
-IDENTITY = Calibration(1.0, 0.0)
 
 
 def fit_calibration(scores_N: ArrayLike, right_N: ArrayLike) -> Calibration:

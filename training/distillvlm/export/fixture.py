@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from distillvlm.data.vocabulary import SPECIAL_TOKENS, Tokenizer
-from distillvlm.evaluation.calibration import Calibration
 from distillvlm.export.bundle import BundleWords, write_bundle
 from distillvlm.export.manifest import (
     AnswerScore,
@@ -26,6 +25,7 @@ from distillvlm.export.manifest import (
 from distillvlm.modeling.detector.config import DetectorConfig
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.vision_language import Lexicon, VisionLanguageConfig, VisionLanguageModel
+from distillvlm.structures.calibration import Calibration
 
 FIXTURE = Path(__file__).parents[3] / "test" / "fixtures" / "bundle-tiny"
 SEED = 3  # of those from 0, the first whose captions of the golden pictures all differ and have several words

@@ -16,7 +16,7 @@ import jsonschema
 import onnx_ir as ir
 
 from distillvlm.data.atomic_files import write_text_atomically
-from distillvlm.evaluation.calibration import Calibration
+from distillvlm.structures.calibration import Calibration
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

@@ -12,7 +12,7 @@ import torch
 
 from distillvlm.export.graphs import REGION_OUTPUTS
 from distillvlm.export.runtime import BundlePredictor, GeneratedCaption
-from distillvlm.export.storage import Storage, rounded
+from distillvlm.export.storage import rounded
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.generation import beam_search
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
@@ -107,14 +107,13 @@ def check_parity(
     photos: np.ndarray,
     questions: Sequence[Sequence[str]],
     batch_size: int = 8,
-    storage: Storage = "fp16",
 ) -> ParityReport:
     """Compares a bundle with the modules that it was written from, and with itself at batch 1.
 
     photos: uint8 [N, height, width, 3]. questions: those of each photo.
     """
     predictor = BundlePredictor(bundle)
-    reference = _Modules(rounded(detector, storage), rounded(model, storage), predictor)
+    reference = _Modules(rounded(detector, "fp16"), rounded(model, "fp16"), predictor)
     report = ParityReport(Comparison(), Comparison())
     for start in range(0, len(photos), batch_size):
         part = slice(start, start + batch_size)

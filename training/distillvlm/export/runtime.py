@@ -12,9 +12,9 @@ import numpy as np
 import onnxruntime
 
 from distillvlm.data.vocabulary import Tokenizer
-from distillvlm.evaluation.calibration import Calibration
 from distillvlm.export.graphs import PREFIX_OUTPUTS, REGION_OUTPUTS
 from distillvlm.export.manifest import GRAPHS, verify_bundle
+from distillvlm.structures.calibration import Calibration
 
 Arrays = Mapping[str, np.ndarray]
 PREFIX_INPUTS = ("boxes", "valid", "features", "tags")

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distillvlm.data.photos import load_photos
-from distillvlm.data.records import Question, Record, Split, of_split
+from distillvlm.data.records import Record, Split, of_split
 from distillvlm.evaluation.calibration import (
-    IDENTITY,
-    Calibration,
     Reliability,
     apply_out_of_fold,
     draw_reliability,
@@ -24,8 +22,9 @@ from distillvlm.evaluation.calibration import (
 from distillvlm.evaluation.captions import cider_d, tokenize
 from distillvlm.evaluation.report import asked, captioned
 from distillvlm.evaluation.server import Served, measure
-from distillvlm.evaluation.vqa import vqa_scores
+from distillvlm.evaluation.vqa import answer_score
 from distillvlm.export.manifest import read_manifest, replace_calibration
+from distillvlm.structures.calibration import IDENTITY, Calibration
 
 GOOD_FROM = 50.0
 """CIDEr-D, with the idf of the training captions, from which on a caption counts as good."""
@@ -58,14 +57,10 @@ def observe(
         ),
         "answer": Observed(
             np.array([answer.score for answer in given]),
-            np.array([accuracy_of(question, answer.text) for (_, question), answer in zip(pairs, given, strict=True)]),
+            np.array([answer_score(answer.text, question) for (_, question), answer in zip(pairs, given, strict=True)]),
             [record.photo_id for record, _ in pairs],
         ),
     }
-
-
-def accuracy_of(question: Question, answer: str) -> float:
-    return vqa_scores([question], {question.question_id: answer}).of_question[0]
 
 
 def calibrate(

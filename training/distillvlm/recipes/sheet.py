@@ -16,7 +16,7 @@ from distillvlm.data.photos import load_photos
 from distillvlm.data.records import Question, Record, Split, of_split
 from distillvlm.evaluation.report import by_source
 from distillvlm.evaluation.server import Scored, answer_questions, caption_photos
-from distillvlm.evaluation.vqa import soft_targets, vqa_scores
+from distillvlm.evaluation.vqa import answer_score, soft_targets
 
 PHOTOS = 24
 QUESTIONS = 2  # of a photo
@@ -72,10 +72,9 @@ def _figure(record: Record, caption: Scored, answers: Sequence[tuple[Question, S
 
 
 def _answer(question: Question, answer: Scored) -> str:
-    accuracy = vqa_scores([question], {question.question_id: answer.text}).of_question[0]
     targets = soft_targets(question)
     best = max(targets, key=lambda one: targets[one], default="")
-    kind = "said" if accuracy > 0 else "said wrong"
+    kind = "said" if answer_score(answer.text, question) > 0 else "said wrong"
     return (
         f'<div>{escape(question.text)} <span class="{kind}">{escape(answer.text)}</span> ({answer.score:.2f}) '
         f'<span class="people">{escape(best)}</span></div>'

@@ -3,7 +3,8 @@ import pytest
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
-from distillvlm.evaluation.calibration import Calibration, Reliability, apply_out_of_fold, fit_calibration
+from distillvlm.evaluation.calibration import Reliability, apply_out_of_fold, fit_calibration
+from distillvlm.structures.calibration import Calibration
 
 
 def drawn(count: int, truth: Calibration) -> tuple[np.ndarray, np.ndarray]:

@@ -231,17 +231,11 @@ class PhotosRecipe(PhotosMaterial):
         return export(self.bundle, self.detector, self.trained_student(), self.words, self._facts(self.bundle.name))
 
     def store_otherwise(self, folder: Path) -> dict[str, object]:
+        student, name = self.trained_student(), self.bundle.name
         storages: tuple[Storage, ...] = ("fp32", "int8")
         return {
-            storage: export(
-                folder / storage,
-                self.detector,
-                self.trained_student(),
-                self.words,
-                self._facts(f"{self.bundle.name}-{storage}"),
-                storage,
-            )
-            for storage in storages
+            one: export(folder / one, self.detector, student, self.words, self._facts(f"{name}-{one}"), one)
+            for one in storages
         }
 
     def _facts(self, name: str) -> ManifestFacts:
