@@ -18,11 +18,11 @@ const DAMAGE: [string, (directory: string) => Promise<void>, RegExp][] = [
   [
     'a changed byte',
     async (directory) => {
-      const file = path.join(directory, 'transformer.weights');
-      await truncate(file, 54783);
+      const file = path.join(directory, 'weights.bin');
+      await truncate(file, 262079);
       await appendFile(file, '!');
     },
-    /^transformer\.weights has SHA-256 [0-9a-f]{64} where the manifest says [0-9a-f]{64}\.$/,
+    /^weights\.bin has SHA-256 [0-9a-f]{64} where the manifest says [0-9a-f]{64}\.$/,
   ],
   [
     'a file cut short',

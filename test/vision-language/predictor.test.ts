@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import sharp from 'sharp';
 import { Bundle } from '../../src/onnx/bundle';
+import type { Precision } from '../../src/onnx/precision';
 import { calibrate } from '../../src/vision-language/calibration';
 import { Predictor } from '../../src/vision-language/predictor';
 import type { AnswerResult, CaptionResult, DecodingOptions } from '../../src/vision-language/results';
@@ -54,18 +55,22 @@ const DECIMALS = 4;
 let predictor: Predictor;
 let reports: StageReport[] = [];
 beforeAll(async () => {
-  const options = {
-    session: { threads: 1, executionProviders: ['cpu'] },
-    maxPixelsInDecoding: 50e6,
-    cacheBytes: 0,
-  };
-  predictor = await Predictor.load(await Bundle.open(TINY_BUNDLE), options, (report) => reports.push(report));
+  predictor = await load('fp32');
 });
 beforeEach(() => {
   reports = [];
 });
 
 const waiting = new AbortController().signal;
+
+async function load(precision: Precision): Promise<Predictor> {
+  const options = {
+    session: { threads: 1, executionProviders: ['cpu'], precision },
+    maxPixelsInDecoding: 50e6,
+    cacheBytes: 0,
+  };
+  return Predictor.load(await Bundle.open(TINY_BUNDLE), options, (report) => reports.push(report));
+}
 
 /** The very pixels that Python had, in a file that keeps them. */
 async function sameFile({ pixels }: Prediction): Promise<Buffer> {
@@ -93,6 +98,24 @@ async function answer(
   const [result] = await predictor.answer([{ image, questions, signal: waiting }], { ...OPTIONS, ...options });
   return succeeded(result);
 }
+
+test('in fp16 captions and answers are the same, and scores nearly', async () => {
+  const half = await load('fp16');
+  const photos = await Promise.all(GOLDEN.map(async (golden) => ({ image: await sameFile(golden), signal: waiting })));
+  const questions = ['What colour is the dog?'];
+  const asked = photos.map((photo) => ({ ...photo, questions }));
+  const [said, saidInHalf] = await Promise.all([predictor, half].map((each) => each.caption(photos, OPTIONS)));
+  const [given, givenInHalf] = await Promise.all([predictor, half].map((each) => each.answer(asked, OPTIONS)));
+  for (const row of photos.keys()) {
+    const [one, other] = [said, saidInHalf].map((results) => succeeded(results?.[row]).captions[0]);
+    expect(other?.caption).toBe(one?.caption);
+    expect(other?.score).toBeCloseTo(one?.score ?? Number.NaN, 2);
+    const [first, second] = [given, givenInHalf].map((results) => succeeded(results?.[row]).results[0]?.answers[0]);
+    expect(second?.answer).toBe(first?.answer);
+    expect(second?.score).toBeCloseTo(first?.score ?? Number.NaN, 2);
+    expect(second?.score).not.toBe(first?.score);
+  }
+});
 
 describe.each(GOLDEN)('what Python says of the pixels of $image', (golden) => {
   test.each(golden.captions)('captions, beams of $num_beams', async ({ num_beams: numBeams, captions }) => {

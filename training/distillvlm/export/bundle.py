@@ -15,12 +15,23 @@ from torch import nn
 from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.export.caption_graph import caption_graph
 from distillvlm.export.graphs import PrefixShape, answer_graph, detector_graph, prefix_graph
-from distillvlm.export.manifest import FileSpec, GraphSpec, ImageSpec, Limits, Manifest, ManifestFacts, verify_bundle
+from distillvlm.export.half_precision import in_half_precision
+from distillvlm.export.manifest import (
+    GRAPHS,
+    FileSpec,
+    GraphSpec,
+    ImageSpec,
+    Limits,
+    Manifest,
+    ManifestFacts,
+    verify_bundle,
+)
 from distillvlm.export.storage import Storage, rounded, share_weights, store
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
-WEIGHTS = "transformer.weights"
+WEIGHTS = "weights.bin"
+HALVES = {name: f"{name}-fp16.onnx" for name in GRAPHS}
 
 
 @dataclass(frozen=True)
@@ -78,17 +89,18 @@ def _write_graphs(
 ) -> dict[str, ir.Model]:
     config = detector.config
     shape = PrefixShape(config.num_regions, config.num_tags)
-    transformer = {
+    graphs = {
+        "detector": detector_graph(detector, config.image_size),
         "prefix": prefix_graph(model, shape),
         "caption": caption_graph(model, shape, facts.decoding.length_penalty),
         "answer": answer_graph(model, shape),
     }
-    graphs = {"detector": detector_graph(detector, config.image_size), **transformer}
     for graph in graphs.values():
         store(graph, storage)
-    share_weights(transformer.values(), bundle / WEIGHTS)
-    for name, graph in graphs.items():
-        ir.save(graph, bundle / f"{name}.onnx")
+    halves = {HALVES[name]: in_half_precision(graph) for name, graph in graphs.items()}
+    share_weights([*graphs.values(), *halves.values()], bundle / WEIGHTS)
+    for file, graph in ({f"{name}.onnx": graph for name, graph in graphs.items()} | halves).items():
+        ir.save(graph, bundle / file)
     return graphs
 
 
@@ -118,6 +130,7 @@ def _manifest(
         licence=facts.licence,
         files=tuple(FileSpec.of(bundle, path.name) for path in sorted(bundle.iterdir())),
         graphs={name: GraphSpec.of(f"{name}.onnx", graph) for name, graph in graphs.items()},
+        variants={"fp16": HALVES},
         image=ImageSpec(height, width),
         special_tokens={
             "pad": tokenizer.pad_id,

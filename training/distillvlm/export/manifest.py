@@ -165,6 +165,7 @@ class Manifest:
     licence: str
     files: tuple[FileSpec, ...]
     graphs: Mapping[str, GraphSpec]
+    variants: Mapping[str, Mapping[str, str]]
     image: ImageSpec
     special_tokens: Mapping[str, int]
     limits: Limits
@@ -238,7 +239,13 @@ def verify_bundle(bundle: Path) -> dict[str, Any]:
         if found != listed:
             raise ValueError(f"Expected {listed} but found {found}")
     listed_files = {listed["path"] for listed in manifest["files"]}
-    for name, promised in manifest["graphs"].items():
+    graphs = manifest["graphs"]
+    variants = [
+        (name, graphs[name] | {"file": file})
+        for variant in manifest.get("variants", {}).values()
+        for name, file in variant.items()
+    ]
+    for name, promised in [*graphs.items(), *variants]:
         if promised["file"] not in listed_files:
             raise ValueError(f"{promised['file']} of graph {name} is not among the manifest's files")
         found = _json(GraphSpec.of(promised["file"], ir.load(bundle / promised["file"])))

@@ -52,22 +52,23 @@ class RankedAnswer:
 class BundlePredictor:
     """Photos as pixels -> captions, answers.
 
-    threads: inside one run of a graph.
+    threads: inside one run of a graph. variant: of the bundle's graphs, see the manifest's schema.
     """
 
-    def __init__(self, bundle: Path, threads: int = 1) -> None:
+    def __init__(self, bundle: Path, threads: int = 1, variant: str | None = None) -> None:
         """
         Raises:
+            KeyError: the bundle has no such variant.
             ValueError: a file of the bundle is missing or differs from the manifest.
         """
         self.manifest = verify_bundle(bundle)
+        files = {name: self.manifest["graphs"][name]["file"] for name in GRAPHS}
+        files |= self.manifest["variants"][variant] if variant is not None else {}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._sessions = {
-            name: onnxruntime.InferenceSession(
-                bundle / self.manifest["graphs"][name]["file"], options, providers=["CPUExecutionProvider"]
-            )
-            for name in GRAPHS
+            name: onnxruntime.InferenceSession(bundle / file, options, providers=["CPUExecutionProvider"])
+            for name, file in files.items()
         }
         self.tokenizer = Tokenizer.load(bundle / "tokenizer.json")
         self.answer_words: list[str] = json.loads((bundle / "answers.json").read_text(encoding="utf-8"))

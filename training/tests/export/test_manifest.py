@@ -72,10 +72,10 @@ def test_a_manifest_that_is_missing_or_no_json_is_refused(bundle: Path) -> None:
 
 
 def test_a_changed_file_is_refused_by_name(bundle: Path) -> None:
-    content = bytearray((bundle / "transformer.weights").read_bytes())
+    content = bytearray((bundle / "weights.bin").read_bytes())
     content[100] ^= 1
-    (bundle / "transformer.weights").write_bytes(content)
-    with pytest.raises(ValueError, match=r"transformer\.weights"):
+    (bundle / "weights.bin").write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights\.bin"):
         verify_bundle(bundle)
 
 
@@ -98,6 +98,12 @@ def test_a_graph_of_another_shape_is_refused(bundle: Path) -> None:
         manifest["graphs"]["answer"]["outputs"][0]["shape"][1] = 9
 
     change(bundle, widen)
+    with pytest.raises(ValueError, match="graph answer"):
+        verify_bundle(bundle)
+
+
+def test_a_variant_that_is_another_graph_is_refused(bundle: Path) -> None:
+    change(bundle, lambda manifest: manifest["variants"]["fp16"].update(answer="prefix-fp16.onnx"))
     with pytest.raises(ValueError, match="graph answer"):
         verify_bundle(bundle)
 
