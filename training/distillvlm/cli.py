@@ -18,7 +18,8 @@ from distillvlm.recipes.calibrate import GOOD_FROM, calibrate
 from distillvlm.recipes.measure import measure_server, write_metrics
 from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.paper_layouts import LayoutName
-from distillvlm.recipes.photos.settings import photos
+from distillvlm.recipes.photos.recipe import PhotosRecipe
+from distillvlm.recipes.photos.settings import photos, photos_gpu
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, choose_stages, describe_stages, run_stages
 from distillvlm.recipes.sheet import PHOTOS, write_sheet
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("--data", type=Path, help="data root of photo recipes (layout: training/README.md)")
-    parser.add_argument("--weights", type=Path, help="folder of the teacher's backbones of `photos`")
+    parser.add_argument("--weights", type=Path, help="folder of the teacher's backbones of `photos` and `photos-gpu`")
     parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's data.noun")
     parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs", help="where stages and checkpoints lie")
     parser.add_argument("--bundle", type=Path, help="where the bundle is written")
@@ -156,13 +157,17 @@ def _photos_small(options: argparse.Namespace) -> list[Stage]:
     return PhotosSmall(options.data, options.wordnet, folder, bundle).stages()
 
 
-def _photos(options: argparse.Namespace) -> list[Stage]:
-    """A dry run reads nothing: it needs no folders."""
+def _photos(
+    options: argparse.Namespace, recipe: Callable[[Path, Path, Path, Path, Path], PhotosRecipe], bundle: Path | None
+) -> list[Stage]:
+    """A dry run reads nothing: it needs no folders. bundle: where it goes by default; None: below the runs."""
+    name = options.recipe
     if not options.dry_run and (options.data is None or options.weights is None):
-        raise ValueError("--data and --weights: photos needs the folders of the photos and of the teacher's backbones")
+        raise ValueError(f"--data and --weights: {name} needs the folders of the photos and of the teacher's backbones")
     data, weights = options.data or Path("data"), options.weights or Path("weights")
-    bundle = options.bundle or REPOSITORY / "models" / "photos"
-    return photos(data, options.wordnet, weights, options.runs / "photos", bundle).stages()
+    folder = options.runs / name
+    bundle = options.bundle or bundle or folder / "models" / name
+    return recipe(data, options.wordnet, weights, folder, bundle).stages()
 
 
 def _paper(options: argparse.Namespace, layout: LayoutName) -> list[Stage]:
@@ -184,7 +189,8 @@ def _study(options: argparse.Namespace) -> list[Stage]:
 RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {
     "paper": partial(_paper, layout="dense"),
     "paper-oscar": partial(_paper, layout="oscar"),
-    "photos": _photos,
+    "photos": partial(_photos, recipe=photos, bundle=REPOSITORY / "models" / "photos"),
+    "photos-gpu": partial(_photos, recipe=photos_gpu, bundle=None),
     "photos-small": _photos_small,
     "smoke": _smoke,
     "study": _study,

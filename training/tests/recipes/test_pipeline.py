@@ -102,6 +102,18 @@ def test_a_dry_run_names_every_stage_and_runs_none(tmp_path: Path, capsys: pytes
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("recipe", "bundle"), [("photos", "models/photos"), ("photos-gpu", "models/photos-gpu")])
+def test_both_sizes_of_photos_are_planned_without_data_and_need_it_to_run(
+    recipe: str, bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["run", recipe, "--runs", str(tmp_path), "--dry-run"])
+    plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert plan["bundle"].endswith(bundle)
+    assert "distilled from adapted-0" in plan["student"]
+    with pytest.raises(SystemExit, match=f"--data and --weights: {recipe} needs"):
+        main(["run", recipe, "--runs", str(tmp_path)])
+
+
 def test_what_a_user_can_mend_ends_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="--data: photos-small needs the folder of the photos"):
         main(["run", "photos-small", "--runs", str(tmp_path)])

@@ -103,3 +103,23 @@ def photos(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: 
         pretraining_losses=DistillationSettings(attention=18.0, hidden=1.8),
         finetuning_losses=DistillationSettings(attention=3.0),
     )
+
+
+def photos_gpu(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: Path) -> PhotosRecipe:
+    """The same with the paper's transformers, 12 layers of 768 and of 384, for a GPU; larger batches, more of them, and
+    all views for the teacher too. Not yet run."""
+    small = photos(data_root, wordnet, weights, folder, bundle)
+    return replace(
+        small,
+        student_detector=replace(small.student_detector, steps=9000, batch_size=32),
+        teacher_detector=replace(small.teacher_detector, steps=9000, batch_size=32),
+        teacher_views=small.views,
+        concepts=replace(small.concepts, folds=4),
+        student=ModelSize(hidden_size=384, num_layers=12, num_heads=12, intermediate_size=1536),
+        teacher=ModelSize(hidden_size=768, num_layers=12, num_heads=12, intermediate_size=3072),
+        batches=replace(small.batches, captions=(128, 5), questions=(128, 6), unseen=768, described=(160, 5)),
+        teacher_steps=Steps(texts=3000, pretraining=1000, finetuning=4000, rate=1e-4),
+        adaptation_steps=Steps(texts=0, pretraining=400, finetuning=800, rate=5e-5),
+        student_steps=Steps(texts=5000, pretraining=3000, finetuning=12000, rate=2e-4),
+        scst_steps=4000,
+    )
