@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests that kill runs of `npm run score` at full size, half an hour or more: a run alone, and one with three workers
+# The tests that kill runs of `npm run score` at full size, five minutes or more: a run alone, and one with three workers
 # at a queue, two of which are killed. They fail unless the bytes are those of an unbroken run. Needs `npm run test:servers`.
 # usage: bench/score-kills.sh; SCORE_PHOTOS and SCORE_KILLS in the environment set other sizes
 set -euo pipefail
