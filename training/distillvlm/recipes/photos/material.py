@@ -69,12 +69,13 @@ class PhotosMaterial:
 
     def stages(self) -> list[Stage]:
         return [
-            Stage("twins", "training photos that are held out under another name (2 min)", self.find_twins),
+            Stage("twins", "training photos that are held out under another name", self.find_twins, after=()),
             Stage(
                 "words",
-                "vocabulary, tags and answers (4 min)",
+                "vocabulary, tags and answers",
                 self.make_words,
                 settings_of(self, "seed", "least", "least_answers", "concept_words"),
+                after=("twins",),
             ),
             Stage(
                 "student-detector",
@@ -82,6 +83,7 @@ class PhotosMaterial:
                 self.make_student_detector,
                 settings_of(self, "student_detector"),
                 parallel=True,
+                after=("twins",),
             ),
             Stage(
                 "teacher-detector",
@@ -89,12 +91,14 @@ class PhotosMaterial:
                 self.make_teacher_detector,
                 settings_of(self, "teacher_detector", "companions"),
                 parallel=True,
+                after=("twins",),
             ),
             Stage(
                 "student-regions",
                 f"the student's boxes in {self.views} views, with its features",
                 self.make_student_regions,
                 settings_of(self, "views"),
+                after=("student-detector",),
             ),
             Stage(
                 "concepts",
@@ -102,14 +106,21 @@ class PhotosMaterial:
                 self.make_concepts,
                 settings_of(self, "concepts", "source_shown"),
                 parallel=True,
+                after=("words", "student-regions"),
             ),
             Stage(
                 "teacher-regions",
                 f"the teacher's boxes in {self.teacher_views} views, with its features",
                 self.make_teacher_regions,
                 settings_of(self, "teacher_views"),
+                after=("teacher-detector",),
             ),
-            Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions),
+            Stage(
+                "shared-regions",
+                "the student's boxes, with the teacher's features",
+                self.make_shared_regions,
+                after=("student-regions", "teacher-detector"),
+            ),
         ]
 
     # -- data -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ the photos, so that what they say of it is no memory, and self-critical training
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -56,7 +57,8 @@ LENGTH_PENALTIES = (0.6, 0.8, 1.0, 1.2)
 @dataclass(frozen=True, kw_only=True)
 class PhotosRecipe(PhotosMaterial):
     """batches: photos and texts of a batch of each kind. shares: of a fine-tuning's steps with captions, with questions
-    on photos and with questions without. members: of the teacher; each leaves out a fold of the training photos."""
+    on photos and with questions without. members: of the teacher; each leaves out a fold of the training photos.
+    minutes: what the stages that a pattern names take on two cores, about."""
 
     bundle: Path
     version: str
@@ -74,21 +76,34 @@ class PhotosRecipe(PhotosMaterial):
     pretraining_losses: DistillationSettings = field(default_factory=DistillationSettings)
     finetuning_losses: DistillationSettings = field(default_factory=DistillationSettings)
     scst: ScstSettings = field(default_factory=ScstSettings)
+    minutes: Mapping[str, float] = field(default_factory=dict)
 
     def stages(self) -> list[Stage]:
+        return [replace(stage, seconds=60 * self._minutes_of(stage.name)) for stage in self._stages()]
+
+    def _minutes_of(self, name: str) -> float:
+        return next((minutes for pattern, minutes in self.minutes.items() if fnmatch(name, pattern)), 0.0)
+
+    def _stages(self) -> list[Stage]:
         return [
             *super().stages(),
             *map(self._stage_of, teacher_lessons(self.teacher_steps, self.adaptation_steps, self.members)),
             *self._soft_stages(),
             *map(self._stage_of, student_lessons(self.student_steps, self.scst_steps)),
-            Stage("decoding", "length penalty, on validation photos", self.choose_decoding),
-            Stage("evaluation", "validation figures of the PyTorch models", self.evaluate),
-            Stage("bundle", f"writes {self.bundle}", self.make_bundle),
-            Stage("parity", "bundle against PyTorch on 100 validation photos", self.check_bundle),
+            Stage("decoding", "length penalty, on validation photos", self.choose_decoding, after=("student-scst",)),
+            Stage(
+                "evaluation",
+                "validation figures of the PyTorch models",
+                self.evaluate,
+                after=("decoding", "adapted-0", "blind"),
+            ),
+            Stage("bundle", f"writes {self.bundle}", self.make_bundle, after=("decoding",)),
+            Stage("parity", "bundle against PyTorch on 100 validation photos", self.check_bundle, after=("bundle",)),
             Stage(
                 "storages",
                 "the bundle with weights in fp32 and in int8, for `benchmarks/storage.py`",
                 self.store_otherwise,
+                after=("decoding",),
             ),
         ]
 
@@ -102,12 +117,17 @@ class PhotosRecipe(PhotosMaterial):
         names += ["pretraining_losses", "finetuning_losses"] if lesson.taught_by else []
         names += ["scst"] if lesson.kind == "scst" else []
         settings = {"lesson": lesson, **settings_of(self, *names)}
-        return Stage(lesson.stage, lesson.about, partial(self.learn, lesson), settings, parallel=True)
+        soft = tuple(f"soft-{kind}" for kind in SOFT) if lesson.soft else ()
+        shared = ("shared-regions",) if lesson.taught_by else ()
+        after = ("concepts", lesson.regions, *shared, *filter(None, (lesson.begins, lesson.taught_by)), *soft)
+        return Stage(lesson.stage, lesson.about, partial(self.learn, lesson), settings, parallel=True, after=after)
 
     def _soft_stages(self) -> Iterator[Stage]:
         for kind in SOFT:
             about = f"what adapted members say of the {kind} of photos that they have not seen"
-            yield Stage(f"soft-{kind}", about, partial(self.write_soft, kind))
+            adapted = tuple(f"adapted-{fold}" for fold in range(self.members))
+            run = partial(self.write_soft, kind)
+            yield Stage(f"soft-{kind}", about, run, after=("concepts", "shared-regions", *adapted))
 
     # -- language -------------------------------------------------------------------------------------------------
     def learn(self, lesson: PhotoLesson, folder: Path) -> dict[str, object]:

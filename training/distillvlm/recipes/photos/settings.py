@@ -61,6 +61,34 @@ TEACHER_DETECTOR = replace(
     STUDENT_DETECTOR, anchor_scales=(2.5, 3.5), detection_iou=0.6, score_threshold=0.03, grid=5, num_regions=50
 )
 
+# Of the whole machine: half of what a process with one thread takes beside another. Estimates, but for the first two.
+MINUTES = {
+    "twins": 3,
+    "words": 5,
+    "student-detector": 20,
+    "teacher-detector": 20,
+    "student-regions": 30,
+    "concepts": 15,
+    "teacher-regions": 22.5,
+    "shared-regions": 40,
+    "teacher-texts": 17.5,
+    "member-*-pretraining": 6,
+    "member-*": 32.5,
+    "adapted-*-pretraining": 3,
+    "adapted-*": 6.5,
+    "soft-*": 10,
+    "student-texts": 22.5,
+    "student-pretraining": 17.5,
+    "student-scst": 22.5,
+    "student": 75,
+    "blind": 17.5,
+    "decoding": 7.5,
+    "evaluation": 10,
+    "bundle": 2,
+    "parity": 4,
+    "storages": 2,
+}
+
 
 def companions(weights: Path) -> tuple[Companion, ...]:
     """weights: folder of the one that no package carries (training/README.md)."""
@@ -76,7 +104,7 @@ def companions(weights: Path) -> tuple[Companion, ...]:
 
 
 def photos(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: Path) -> PhotosRecipe:
-    """About twelve hours on two cores."""
+    """About nine hours on two cores, two processes side by side."""
     return PhotosRecipe(
         data_root=data_root,
         wordnet=wordnet,
@@ -91,17 +119,19 @@ def photos(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: 
         seed=17,
         concepts=ConceptRecipe(folds=3),
         student=ModelSize(hidden_size=320, num_layers=4, num_heads=8, intermediate_size=1280),
-        teacher=ModelSize(hidden_size=384, num_layers=6, num_heads=8, intermediate_size=1536),
+        # What it knows more is in its features; two layers more would cost half as much again.
+        teacher=ModelSize(hidden_size=384, num_layers=4, num_heads=8, intermediate_size=1536),
         # Four in five captions have at most 16 pieces; the longest would widen every batch.
         batches=TextMix((32, 5), (32, 6), 0, 0, unseen=192, described=(40, 5), max_caption_tokens=16),
         shares=(0.6, 0.2, 0.2),
-        teacher_steps=Steps(texts=1200, pretraining=300, finetuning=2000, rate=5e-4),
-        adaptation_steps=Steps(texts=0, pretraining=150, finetuning=300, rate=2e-4),
-        student_steps=Steps(texts=2000, pretraining=800, finetuning=4000, rate=8e-4),
-        scst_steps=1200,
+        teacher_steps=Steps(texts=800, pretraining=200, finetuning=1500, rate=5e-4),
+        adaptation_steps=Steps(texts=0, pretraining=100, finetuning=300, rate=2e-4),
+        student_steps=Steps(texts=1500, pretraining=500, finetuning=3000, rate=8e-4),
+        scst_steps=800,
         # The study's, where each loss has about a tenth of the gradient; to be measured here.
         pretraining_losses=DistillationSettings(attention=18.0, hidden=1.8),
         finetuning_losses=DistillationSettings(attention=3.0),
+        minutes=MINUTES,
     )
 
 
@@ -122,4 +152,5 @@ def photos_gpu(data_root: Path, wordnet: Path, weights: Path, folder: Path, bund
         adaptation_steps=Steps(texts=0, pretraining=400, finetuning=800, rate=5e-5),
         student_steps=Steps(texts=5000, pretraining=3000, finetuning=12000, rate=2e-4),
         scst_steps=4000,
+        minutes={},
     )
