@@ -29,6 +29,18 @@ export async function readPhotos(folder) {
   return Promise.all(names.sort().map((name) => readFile(path.join(folder, name))));
 }
 
+/**
+ * The first `limit` photos of a folder by name, in batches of `size`, each read when it is asked for. Of `count` processes
+ * the one of `index` takes every `count`th batch.
+ */
+export async function* readInBatches(folder, size, limit, index = 0, count = 1) {
+  const names = (await readdir(folder)).sort().slice(0, limit);
+  for (let first = index * size; first < names.length; first += count * size) {
+    const files = names.slice(first, first + size).map((name) => readFile(path.join(folder, name)));
+    yield await Promise.all(files);
+  }
+}
+
 /** @returns the file with bytes behind its end that no decoder reads: equal requests in flight would be answered once */
 export function unique(photo) {
   const mark = Buffer.allocUnsafe(8);

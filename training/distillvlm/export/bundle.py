@@ -97,9 +97,10 @@ def _write_graphs(
     }
     for graph in graphs.values():
         store(graph, storage)
-    halves = {HALVES[name]: in_half_precision(graph) for name, graph in graphs.items()}
-    share_weights([*graphs.values(), *halves.values()], bundle / WEIGHTS)
-    for file, graph in ({f"{name}.onnx": graph for name, graph in graphs.items()} | halves).items():
+    files = {f"{name}.onnx": graph for name, graph in graphs.items()}
+    files |= {HALVES[name]: in_half_precision(graph) for name, graph in graphs.items()}
+    share_weights(files.values(), bundle / WEIGHTS)
+    for file, graph in files.items():
         ir.save(graph, bundle / file)
     return graphs
 
