@@ -30,10 +30,9 @@ class WeightAverage:
         for name, value in self._state().items():
             self.average[name].lerp_(value, 1 - decay)
 
-    @torch.no_grad()
-    def copy_to(self, module: nn.Module) -> None:
-        if self.average:
-            module.load_state_dict({**module.state_dict(), **self.average})
+    def weights(self) -> dict[str, Tensor]:
+        """The network's state with the average in it."""
+        return {**self.module.state_dict(), **self.average}
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.average

@@ -51,6 +51,8 @@ class Schedule:
     `ema_decay` above 0 keeps an exponential average of the weights, which is what the run then gives back.
     `share_steps`: steps over which the losses' shares of the gradient are averaged, three times in a training (see
     `share_windows`); each of them takes every loss back through the last layer once more. 0: never.
+    `snapshots`: how often the weights are kept for a choice on validation data, evenly spaced, the end among them; see
+    `snapshot_folder`.
     """
 
     steps: int
@@ -61,6 +63,7 @@ class Schedule:
     ema_decay: float = 0.0
     precision: str = "bf16"
     share_steps: int = 0
+    snapshots: int = 0
 
     def rate(self, step: int) -> float:
         """Learning rate of step `step`, counted from 0."""
@@ -68,6 +71,10 @@ class Schedule:
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
         return self.learning_rate * (self.steps - step) / max(1, self.steps - warmup)
+
+    def snapshot_steps(self) -> list[int]:
+        """How many steps are done when the weights are kept."""
+        return [self.steps * (number + 1) // self.snapshots for number in range(self.snapshots)]
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,11 @@ def _reload(training: Training) -> list[Progress]:
     return read_progress(training.folder)
 
 
+def snapshot_folder(folder: Path, steps: int) -> Path:
+    """Where a training in `folder` leaves `model.pt` as it is after so many steps."""
+    return folder / f"after-{steps}"
+
+
 class Learner:
     """A training on this process's device, with its optimizer; takes one step after the other."""
 
@@ -193,6 +205,10 @@ class Learner:
         self.log.step(self.history, self.schedule.rate(step), batch_rows(batch))
         if window and step == window[-1]:
             self.log.shares(mean_shares(self.history, window), step)
+        if self.writes and self.step in self.schedule.snapshot_steps():
+            kept = snapshot_folder(self.folder, self.step)
+            kept.mkdir(exist_ok=True)
+            save_atomically(kept / "model.pt", self.average.weights())
 
     def _learn(self, step: int, batch: object, takes_shares: bool) -> Progress:
         """Learns from this process's share of the batch; the figures are those of the whole batch."""
@@ -222,7 +238,7 @@ class Learner:
 
     def finish(self) -> None:
         """Leaves weights and losses in the folder, for every process to read."""
-        self.average.copy_to(self.task.trained)
+        self.task.trained.load_state_dict(self.average.weights())
         if self.writes:
             write_progress(self.folder, self.history)
             save_atomically(self.folder / "model.pt", self.task.trained.state_dict())

@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from distillvlm.engine.checkpoint import load_trained
 from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.progress import read_progress
-from distillvlm.engine.trainer import Schedule, Task, Training, parameter_groups, train, train_together
+from distillvlm.engine.trainer import (
+    Schedule,
+    Task,
+    Training,
+    parameter_groups,
+    snapshot_folder,
+    train,
+    train_together,
+)
 from tests.engine.curves import next_second, read_curves
 
 SCHEDULE = Schedule(steps=12, learning_rate=1e-2, ema_decay=0.9, precision="no")
@@ -95,6 +103,24 @@ def test_trainings_in_lock_step_are_what_each_is_alone_even_when_a_kill_left_one
         train_together([*finished, Training(Regression(), replace(SCHEDULE, steps=3), tmp_path / "short", 3)], None)
 
 
+def test_snapshots_are_what_a_training_gives_back_and_survive_a_kill(tmp_path: Path) -> None:
+    schedule = replace(SCHEDULE, snapshots=5)
+    assert schedule.snapshot_steps() == [2, 4, 7, 9, 12]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    model = Regression()
+    train(model, SeededBatches(), schedule, whole, seed=3)
+    with pytest.raises(KeyboardInterrupt):
+        train(Regression(), SeededBatches(killed_at=8), schedule, cut, 3, checkpoint_seconds=0)
+    train(Regression(), SeededBatches(), schedule, cut, seed=3)
+    kept = {steps: [Regression().trained, Regression().trained] for steps in schedule.snapshot_steps()}
+    for steps, (ours, theirs) in kept.items():
+        load_trained(ours, snapshot_folder(whole, steps))
+        load_trained(theirs, snapshot_folder(cut, steps))
+        assert torch.equal(ours[0].weight, theirs[0].weight)
+    assert torch.equal(kept[12][0][0].weight, model.trained[0].weight)
+    assert len({ours[0].weight.sum().item() for ours, _ in kept.values()}) == 5
+
+
 def test_the_rate_warms_up_and_decays_in_straight_lines() -> None:
     schedule = Schedule(steps=10, learning_rate=1.0, warmup_share=0.2)
     assert [round(schedule.rate(step), 3) for step in range(10)] == [
@@ -125,7 +151,7 @@ def test_the_average_by_hand() -> None:
     average = WeightAverage(module, decay=0.9)
     nn.init.constant_(module.weight, 3.0)
     average.update(step=0)  # decay is 1/10 at first: 0.1 * 1 + 0.9 * 3
-    average.copy_to(module)
+    module.load_state_dict(average.weights())
     assert float(module.weight.detach()) == pytest.approx(2.8)
 
 
