@@ -17,9 +17,9 @@ from distillvlm.data.atomic_files import save_arrays_atomically
 from distillvlm.data.records import Split
 from distillvlm.engine.gradient_shares import mean_shares, share_windows
 from distillvlm.engine.progress import read_progress
+from distillvlm.evaluation.comparisons import Results, Run
 from distillvlm.recipes.study.cells import SHARE_STEPS
-from distillvlm.recipes.study.results import Results, Run
-from distillvlm.recipes.study.scores import Scores, read_scores
+from distillvlm.recipes.study.scores import UNIT, Scores, read_scores
 
 EVALUATION = "-evaluation"
 PARTS = ("captions", "answers", "scenes")
@@ -55,7 +55,7 @@ def read_kept(kept: Path, split: Split, origins: Mapping[str, str]) -> Results:
     Raises:
         ValueError: a file was made with other settings.
     """
-    return Results(run for path in sorted(kept.glob("*.npz")) for run in _runs(path, split, origins))
+    return Results((run for path in sorted(kept.glob("*.npz")) for run in _runs(path, split, origins)), UNIT)
 
 
 def kept_shares(path: Path, cell: str) -> dict[str, Shares]:
@@ -78,7 +78,9 @@ def _runs(path: Path, split: Split, origins: Mapping[str, str]) -> Iterator[Run]
         for cell in cells:
             captions, answers, scenes = (arrays[f"{cell}.{split}.{part}"] for part in PARTS)
             scores = Scores(captions.astype(np.float64), answers.astype(np.float64), scenes.astype(np.int64))
-            yield Run(cell, int(path.stem.rpartition("-")[-1]), split, scores, facts["seconds"] / len(cells))
+            yield Run(
+                cell, int(path.stem.rpartition("-")[-1]), split, scores.by_metric(), facts["seconds"] / len(cells)
+            )
 
 
 def _facts(arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes.files import SOURCE
 from distillvlm.data.words import Words
 from distillvlm.evaluation.captions import Tokenized, cider_d, tokenize
+from distillvlm.evaluation.comparisons import Scored
 from distillvlm.evaluation.predictions import DENSE, answer_questions, caption_photos
 from distillvlm.evaluation.vqa import vqa_scores
 from distillvlm.modeling.layouts import Layout
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
-METRICS = ("CIDEr-D", "VQA")
+UNIT = "scene"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,11 @@ class Scores:
     answers: NDArray[np.float64]
     scenes: NDArray[np.int64]
 
-    def means(self) -> dict[str, float]:
-        return dict(zip(METRICS, (float(self.captions.mean()), float(self.answers.mean())), strict=True))
+    def by_metric(self) -> dict[str, Scored]:
+        return {
+            "CIDEr-D": Scored(self.captions, np.arange(len(self.captions))),
+            "VQA": Scored(self.answers, self.scenes),
+        }
 
 
 def score(said: Said, records: Sequence[Record], words: Words, references: Tokenized) -> Scores:

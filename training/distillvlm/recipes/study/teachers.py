@@ -148,5 +148,6 @@ class StudyTeachers(SceneMaterial):
                 path = folder / f"{name}.{split}.npz"
                 if not path.exists():
                     write_scores(path, score(each, records, self.words, references))
-                facts[f"{name}, {split}"] = read_scores(path).means()
+                scores = read_scores(path).by_metric()
+                facts[f"{name}, {split}"] = {metric: one.mean for metric, one in scores.items()}
         return facts
