@@ -48,6 +48,7 @@ from distillvlm.recipes.pipeline import Stage, settings_of
 from distillvlm.recipes.scene_material import SceneMaterial
 from distillvlm.recipes.teacher_captions import (
     FILE,
+    BeamSearch,
     SequenceLevelSettings,
     with_teacher_captions,
     write_teacher_captions,
@@ -157,8 +158,8 @@ class ScenesRecipe(SceneMaterial):
         """Captions of the training scenes by the adapted teacher, which sees what it will teach from."""
         teacher = load_for_inference(self.new_model("teacher"), self.folder / "adapted")
         photo_ids = [record.photo_id for record in self.training]
-        store = self.store("shared-regions")
-        found = write_teacher_captions(teacher, store, photo_ids, self.words, SOURCE, self.sequence_level, folder)
+        search = BeamSearch(teacher, self.store("shared-regions"), self.words, self.sequence_level)
+        found = write_teacher_captions(search, photo_ids, SOURCE, folder)
         return {"photos": len(found), "captions": sum(map(len, found.values()))}
 
     def records_for(self, lesson: Lesson) -> list[Record]:

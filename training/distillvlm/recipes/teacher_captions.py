@@ -1,4 +1,4 @@
-"""Sequence-level distillation: captions that the teacher finds by beam search become targets of the student.
+"""Sequence-level distillation: captions that the teacher finds become targets of the student.
 
 The paper does not have it. Source: Kim and Rush 2016, arXiv:1606.07947, section 3.2.
 """
@@ -6,9 +6,10 @@ The paper does not have it. Source: Kim and Rush 2016, arXiv:1606.07947, section
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from distillvlm.data.atomic_files import write_text_atomically
 from distillvlm.data.records import Record
@@ -19,6 +20,7 @@ from distillvlm.evaluation.results import ScoredCaption, read_scored_captions, w
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
 FILE = "captions.json"
+PHOTOS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -34,29 +36,45 @@ class SequenceLevelSettings:
     beam: BeamSettings = field(default_factory=BeamSettings)
 
 
-def write_teacher_captions(
-    teacher: VisionLanguageModel,
-    store: RegionStore,
-    photo_ids: Sequence[str],
-    words: Words,
-    source: str,
-    settings: SequenceLevelSettings,
-    folder: Path,
-) -> dict[str, list[ScoredCaption]]:
-    """Searches captions of the photos of the data set `source`; continues a cut-off run.
+class CaptionSearch(Protocol):
+    """Finds captions of photos, in their order, best first; none without an end, since nothing is learnt from a
+    sentence that breaks off. What it finds of `PHOTOS_AT_ONCE` photos depends on no others."""
 
-    Captions without an end are left out: nothing is learnt from a sentence that breaks off.
+    def __call__(self, photo_ids: Sequence[str]) -> Iterable[tuple[str, list[ScoredCaption]]]: ...
+
+
+@dataclass(frozen=True)
+class BeamSearch:
+    """The best of a beam search."""
+
+    teacher: VisionLanguageModel
+    store: RegionStore
+    words: Words
+    settings: SequenceLevelSettings
+
+    def __call__(self, photo_ids: Sequence[str]) -> Iterator[tuple[str, list[ScoredCaption]]]:
+        beam = self.settings.beam
+        found = search_captions(self.teacher, self.store, photo_ids, self.words, beam, PHOTOS_AT_ONCE)
+        for photo_id, hypotheses in found:
+            finished = [ScoredCaption(each.caption, each.score) for each in hypotheses if each.finished]
+            yield photo_id, finished[: self.settings.captions]
+
+
+def write_teacher_captions(
+    search: CaptionSearch, photo_ids: Sequence[str], source: str, folder: Path
+) -> dict[str, list[ScoredCaption]]:
+    """Searches captions of the photos of the data set `source`; a cut-off run that goes on finds what a whole one does.
+
     Writes `captions.json`, COCO caption results with a `score`.
     """
     path, found = folder / FILE, folder / "captions.jsonl"
     if path.exists():
         return read_scored_captions(path, source)
+    folder.mkdir(parents=True, exist_ok=True)
     captions = _resume(found)
-    todo = [photo_id for photo_id in photo_ids if photo_id not in captions]
+    todo = photo_ids[len(captions) :]
     with found.open("a", encoding="utf-8") as file:
-        for photo_id, hypotheses in search_captions(teacher, store, todo, words, settings.beam):
-            finished = [ScoredCaption(each.caption, each.score) for each in hypotheses if each.finished]
-            captions[photo_id] = finished[: settings.captions]
+        for photo_id, captions[photo_id] in search(todo):
             file.write(json.dumps([photo_id, [asdict(each) for each in captions[photo_id]]]) + "\n")
     write_scored_captions(path, {photo_id: captions[photo_id] for photo_id in photo_ids}, source)
     found.unlink()
@@ -77,10 +95,12 @@ def with_teacher_captions(
 
 
 def _resume(path: Path) -> dict[str, list[ScoredCaption]]:
-    """What a cut-off run has found; a last line without its end is taken out of the file."""
+    """What a cut-off run has found; what is not whole, a line or the photos of one batch, is taken out of the file."""
     if not path.exists():
         return {}
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
-    write_text_atomically(path, whole + "\n" if whole else "")
-    rows = [json.loads(line) for line in whole.splitlines()]
+    lines = whole.splitlines()
+    kept = lines[: len(lines) // PHOTOS_AT_ONCE * PHOTOS_AT_ONCE]
+    write_text_atomically(path, "".join(f"{line}\n" for line in kept))
+    rows = [json.loads(line) for line in kept]
     return {photo_id: [ScoredCaption(**each) for each in several] for photo_id, several in rows}

@@ -45,6 +45,7 @@ from distillvlm.recipes.study.scores import Said
 from distillvlm.recipes.study.teachers import StudyTeachers
 from distillvlm.recipes.teacher_captions import (
     FILE,
+    BeamSearch,
     SequenceLevelSettings,
     with_teacher_captions,
     write_teacher_captions,
@@ -145,8 +146,8 @@ class StudyRecipe(StudyTeachers):
     def write_captions(self, seed: int, folder: Path) -> dict[str, object]:
         teacher = self.taught_by("adapted", seed, "finetuning")
         photo_ids = [record.photo_id for record in self.training]
-        store, settings = self.store("shared-regions"), SequenceLevelSettings()
-        found = write_teacher_captions(teacher, store, photo_ids, self.words, SOURCE, settings, folder)
+        search = BeamSearch(teacher, self.store("shared-regions"), self.words, SequenceLevelSettings())
+        found = write_teacher_captions(search, photo_ids, SOURCE, folder)
         return {"photos": len(found)}
 
     def train_group(self, group: Group, seed: int, kind: Kind, folder: Path) -> dict[str, object]:
