@@ -24,8 +24,10 @@ def mean_table(results: Results, rows: Rows) -> str:
     for cell, about in rows:
         seeds = results.seeds(cell)
         if seeds:
-            values = " | ".join(spread(results.values(cell, metric)) for metric in metrics)
-            lines.append(f"| `{cell}` | {about} | {len(seeds)} | {values} |")
+            values = [
+                spread(results.values(cell, metric)) if results.measured(metric, cell) else "" for metric in metrics
+            ]
+            lines.append(f"| `{cell}` | {about} | {len(seeds)} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distillvlm.evaluation.bootstrap import bootstrap_mean
+from distillvlm.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_sums
 from distillvlm.evaluation.paired import paired_t
 
 
@@ -71,12 +71,30 @@ class Results:
         """The metric's mean of each seed, in points."""
         return [self.runs[cell, seed].scores[metric].mean for seed in seeds or self.seeds(cell)]
 
+    def measured(self, metric: str, *cells: str) -> bool:
+        """Whether all the cells have the metric."""
+        return all(metric in run.scores for (cell, _), run in self.runs.items() if cell in cells)
+
     def compare(self, a: str, b: str) -> list[Comparison]:
         """By photo, and by seed where there are more than two; nothing where no seed has both."""
         seeds = self.seeds(a, b)
         if not seeds:
             return []
-        return [row for metric in self.metrics for row in self._compare(a, b, metric, seeds)]
+        metrics = [metric for metric in self.metrics if self.measured(metric, a, b)]
+        return [row for metric in metrics for row in self._compare(a, b, metric, seeds)]
+
+    def gap_closed(self, cell: str, base: str, top: str, metric: str) -> Interval:
+        """How much of the way from `base` to `top` the cell has come, 0-1, each as the mean over its seeds; over
+        photos."""
+        mean = {one: self._mean(one, metric) for one in (cell, base, top)}
+        units = np.unique(mean[base].units, return_inverse=True)[1]
+        ways = [mean[one].values - mean[base].values for one in (cell, top)]
+        sums_U2 = np.stack([np.bincount(units, weights=way) for way in ways], axis=1)
+        return bootstrap_sums(sums_U2, lambda sums_S2: sums_S2[:, 0] / sums_S2[:, 1])
+
+    def _mean(self, cell: str, metric: str) -> Scored:
+        runs = [self.runs[cell, seed].scores[metric] for seed in self.seeds(cell)]
+        return Scored(np.mean([run.values for run in runs], axis=0), runs[0].units)
 
     def _compare(self, a: str, b: str, metric: str, seeds: Sequence[int]) -> list[Comparison]:
         ours, theirs = ([self.runs[cell, seed].scores[metric] for seed in seeds] for cell in (a, b))

@@ -17,7 +17,6 @@ from distillvlm.data.region_store import RegionStore
 from distillvlm.data.soft_targets import SoftTargets
 from distillvlm.data.sources import SourceTags
 from distillvlm.data.text_batches import (
-    Kind,
     MixedBatches,
     TextBatches,
     TextBatchSource,
@@ -40,7 +39,7 @@ from distillvlm.tasks.scst import CaptionReward, ScstSettings, ScstTask
 
 ALL_CAPTIONS = 1000  # more than any photo has
 LONGEST_REFERENCE = 64  # pieces; COCO's longest captions have about 60
-NO_TARGETS: Mapping[Kind, SoftTargets] = MappingProxyType({})
+NO_TARGETS: Mapping[str, SoftTargets] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,8 @@ class TextMix:
     """What a fine-tuning is fed.
 
     captions, questions: photos of a batch and texts of each photo; unseen: questions without photos of a batch;
-    described: photos that are not at hand of a batch and captions of each.
+    described: photos that are not at hand of a batch and captions of each; spoken: photos of a batch with a caption of
+    a teacher's each.
     *_steps: steps of each kind in the whole training. Lengths count a caption's words and its [SEP], a question's
     words with [CLS] and [SEP].
     """
@@ -69,12 +69,15 @@ class TextMix:
     unseen_steps: int = 0
     described: tuple[int, int] = (0, 0)
     described_steps: int = 0
+    spoken: int = 0
+    spoken_steps: int = 0
     max_caption_tokens: int = 20  # the longest caption that the server gives
     max_question_tokens: int = 66  # 64 pieces are promised to users
 
     @property
     def steps(self) -> int:
-        return self.caption_steps + self.question_steps + self.unseen_steps + self.described_steps
+        seen = self.caption_steps + self.question_steps + self.spoken_steps
+        return seen + self.unseen_steps + self.described_steps
 
 
 def model_config(
@@ -112,15 +115,17 @@ def finetuning_batches(
     teacher_store: RegionStore | None = None,
     unseen: Sequence[Question] = (),
     described: Sequence[Described] = (),
-    soft: Mapping[Kind, SoftTargets] = NO_TARGETS,
+    spoken: Sequence[Described] = (),
+    soft: Mapping[str, SoftTargets] = NO_TARGETS,
     confusion: Confusion | None = None,
     sources: SourceTags | None = None,
 ) -> MixedBatches[TextBatchSource]:
     """Captions and questions on photos and without, mixed; kinds with no steps are left out.
 
-    unseen: questions on photos that are not at hand. described: such photos with their captions. soft: what a teacher
-    said beforehand of `caption_texts` and `question_texts`. confusion: of the concept head that gives the tags, None
-    for tags from labels and classes. sources: last tags of such photos (see `DescribedBatches`).
+    unseen: questions on photos that are not at hand. described: such photos with their captions. spoken: photos with a
+    teacher's captions. soft: what a teacher said beforehand of each text of the records ("captions", "questions") and
+    of `spoken` ("spoken"), in the order of `caption_texts` and `question_texts`. confusion: of the concept head that
+    gives the tags, None for tags from labels and classes. sources: last tags of described photos (`DescribedBatches`).
     """
     tokenizer, answers = words.tokenizer, len(words.answers)
     stores = (store, teacher_store)
@@ -133,6 +138,10 @@ def finetuning_batches(
         pool = question_texts(records, words, mix)
         batches = TextBatches(pool, tokenizer, answers, *mix.questions, seed, *stores, soft.get("questions"))
         parts.append((batches, mix.question_steps))
+    if mix.spoken_steps:
+        pool = caption_texts(spoken, words, mix)
+        batches = TextBatches(pool, tokenizer, answers, mix.spoken, 1, seed, *stores, soft.get("spoken"))
+        parts.append((batches, mix.spoken_steps))
     if mix.unseen_steps:
         alone = [(None, [question]) for question in unseen]
         pool = question_pool(alone, tokenizer, soft_targets, words.answers, mix.max_question_tokens)

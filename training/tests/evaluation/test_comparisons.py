@@ -66,6 +66,23 @@ def test_tables_show_the_cells_that_are_there_with_their_spread() -> None:
     assert cells[3].startswith("| `all` | all losses | 4 | 19.5 ± 1.3 | +4.0 [+4.0, +4.0] | 66.7 ± 0.0 | +16.7 [")
 
 
+def test_what_only_captions_is_compared_by_its_captions() -> None:
+    captions = {"CIDEr-D": Scored(np.array([5.0, 5.0]), np.array([0, 1]))}
+    found = Results([*results().runs.values(), Run("copied", 1, "test", captions, 0.0)])
+    assert mean_table(found, [("copied", "a caption of another photo")]).endswith("| 1 | 5.0 |  |\n")
+    (row,) = found.compare("copied", "none")
+    assert (row.metric, row.difference) == ("CIDEr-D", -10)
+
+
+def test_the_closed_part_of_a_gap_by_hand() -> None:
+    top = run("top", 1, [18.0, 28.0], [50.0, 150.0, 150.0])
+    found = Results([*results().runs.values(), top])
+    closed = found.gap_closed("all", "none", "top", "CIDEr-D")
+    assert closed == pytest.approx((4.5 / 8,) * 3)  # of 8 points on each photo, 4.5 on the mean of its four seeds
+    assert found.gap_closed("top", "none", "top", "VQA").value == 1
+    assert found.gap_closed("all", "none", "top", "VQA").value == pytest.approx(50 / 200)
+
+
 def test_programs_read_every_run_and_the_comparisons() -> None:
     found = results()
     read = json.loads(as_json("abc", [found], found.compare("all", "none")))

@@ -14,8 +14,9 @@ from distillvlm.modeling.detector.companions import Companion
 from distillvlm.recipes.concepts import ConceptRecipe
 from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize, TextMix
-from distillvlm.recipes.photos.lessons import Steps
+from distillvlm.recipes.photos.lessons import Shares, Steps
 from distillvlm.recipes.photos.recipe import PhotosRecipe
+from distillvlm.recipes.photos.sight import ALL, Sight
 from distillvlm.recipes.pipeline import run_stages
 from distillvlm.tasks.distillation import DistillationSettings
 from distillvlm.tasks.scst import ScstSettings
@@ -55,8 +56,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> PhotosRecipe:
         concepts=ConceptRecipe(steps=2, batch_size=8, hidden_size=8, folds=2, threshold=0.0),
         student=ModelSize(16, 1, 2, 32),
         teacher=ModelSize(24, 1, 2, 48),
-        batches=TextMix((4, 2), (4, 2), 0, 0, unseen=4, described=(4, 2)),
-        shares=(0.5, 0.25, 0.25),
+        batches=TextMix((4, 2), (4, 2), 0, 0, unseen=4, described=(4, 2), spoken=2),
+        shares=Shares(0.5, 0.25, 0.25, spoken=0.25),
+        samples=3,
         teacher_steps=Steps(2, 2, 4, 1e-3),
         adaptation_steps=Steps(0, 2, 4, 1e-3),
         student_steps=Steps(2, 2, 4, 1e-3),
@@ -107,12 +109,45 @@ def test_members_do_not_see_the_fold_that_they_will_be_asked_about(recipe: Photo
     stages = {stage.name: stage for stage in recipe.stages()}
     for fold in range(2):
         lesson = stages[f"member-{fold}"].settings["lesson"]
-        batches = recipe.batches_of(lesson, recipe.store("teacher-regions"))
+        batches = recipe.batches_of(lesson, recipe.store("teacher-regions"), recipe.seed)
         seen = {number for step in range(4) for number in batches.batch(step).photos.tolist()}
         ids = recipe.store("teacher-regions").photo_ids
         photos = {ids[number] for number in seen if number < len(ids)}
         assert photos
         assert all(fold_of(photo_id, 2) != fold for photo_id in photos)
+
+
+def test_the_teacher_describes_training_photos_that_nobody_described(recipe: PhotosRecipe) -> None:
+    undescribed = {record.photo_id for record in recipe.training if not record.captions}
+    spoken = {record.photo_id: record.captions for record in recipe.spoken_records}
+    trained = {record.photo_id for record in recipe.training}
+    assert undescribed & set(spoken)
+    assert set(spoken) <= trained
+    assert {len(captions) for captions in spoken.values()} == {1}
+
+
+def test_a_student_can_be_shown_less(recipe: PhotosRecipe) -> None:
+    store = recipe.store("student-regions")
+    whole = store.regions(store.photo_ids)
+    less = Sight(tags=False, views=1, regions=5).of(store)
+    seen = less.regions(store.photo_ids)
+    assert (less.views, store.views) == (1, 3)
+    assert not (seen.tags[:, :-1] >= 0).any()
+    assert np.array_equal(seen.tags[:, -1], whole.tags[:, -1])
+    assert not seen.valid[:, 5:].any()
+    assert np.array_equal(seen.valid[:, :5], whole.valid[:, :5])
+    unsourced = Sight(source=False).of(store).regions(store.photo_ids)
+    assert not (unsourced.tags[:, -1] >= 0).any()
+    assert np.array_equal(unsourced.tags[:, :-1], whole.tags[:, :-1])
+    assert np.array_equal(ALL.of(store).regions(store.photo_ids).valid, whole.valid)
+
+
+def test_shares_divide_a_trainings_steps_whole() -> None:
+    shares, mix = Shares(captions=0.6, questions=0.2, unseen=0.2, spoken=0.15), TextMix((1, 1), (1, 1), 0, 0)
+    for spoken, said in ((True, 45), (False, 60)):
+        divided = shares.divide(mix, 100, spoken)
+        assert (divided.caption_steps, divided.spoken_steps) == (said, 60 - said)
+        assert divided.steps == 100
 
 
 def test_a_teachers_detector_has_companions_and_the_students_none(recipe: PhotosRecipe) -> None:

@@ -4,21 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from distillvlm.recipes.language import TextMix
 from distillvlm.recipes.lessons import Lesson
+from distillvlm.recipes.photos.sight import ALL, Sight
 
 
 @dataclass(frozen=True)
 class PhotoLesson(Lesson):
     """left_out: the fold of the training photos that it does not see. soft: it also learns what teachers say of photos
-    that they have not seen."""
+    that they have not seen. spoken: it also learns the captions that teachers give such photos. seed: None for the
+    recipe's. averaged: it gives back the average of its weights (`Schedule.ema_decay`). snapshots: see `Schedule`.
+    """
 
     left_out: int | None = None
     soft: bool = False
+    spoken: bool = False
+    seed: int | None = None
+    sight: Sight = ALL
+    averaged: bool = True
+    snapshots: int = 0
 
     @property
     def about(self) -> str:
         without = f", without fold {self.left_out}" if self.left_out is not None else ""
-        return f"{super().about}{without}"
+        spoken = ", with captions of the teacher" if self.spoken else ""
+        return f"{super().about}{without}{spoken}"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of a fine-tuning's steps: people's captions, questions on photos, questions on photos that are not at hand; and
+    the teacher's captions, where they are learnt, at the cost of people's."""
+
+    captions: float
+    questions: float
+    unseen: float
+    spoken: float
+
+    def divide(self, mix: TextMix, steps: int, spoken: bool) -> TextMix:
+        """The mix with as many steps of each kind."""
+        taught = round(self.spoken * steps) if spoken else 0
+        asked, unseen = round(self.questions * steps), round(self.unseen * steps)
+        said = steps - asked - unseen - taught
+        return replace(mix, caption_steps=said, question_steps=asked, unseen_steps=unseen, spoken_steps=taught)
 
 
 @dataclass(frozen=True)
@@ -50,13 +78,13 @@ def teacher_lessons(teacher: Steps, adaptation: Steps, members: int) -> list[Pho
 
 
 def student_lessons(student: Steps, scst_steps: int) -> list[PhotoLesson]:
+    """The student, from its training on texts to SCST, and a blind one."""
     own, before, rate = "student-regions", "student-pretraining", student.rate
     pretraining = PhotoLesson(before, "student", "pretraining", own, student.pretraining, "student-texts", rate)
     finetuning = PhotoLesson("student", "student", "finetuning", own, student.finetuning, before, rate)
     return [
-        PhotoLesson("student-texts", "student", "texts", own, student.texts, None, rate),
         replace(pretraining, taught_by="adapted-0-pretraining"),
-        replace(finetuning, taught_by="adapted-0", soft=True),
+        replace(finetuning, taught_by="adapted-0", soft=True, spoken=True),
         PhotoLesson("student-scst", "student", "scst", own, scst_steps, "student", rate / 6),
         PhotoLesson("blind", "student", "finetuning", own, student.finetuning, None, rate, blind=True),
     ]

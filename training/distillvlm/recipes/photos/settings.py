@@ -11,7 +11,7 @@ from distillvlm.modeling.detector.companions import Companion
 from distillvlm.recipes.concepts import ConceptRecipe
 from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize, TextMix
-from distillvlm.recipes.photos.lessons import Steps
+from distillvlm.recipes.photos.lessons import Shares, Steps
 from distillvlm.recipes.photos.recipe import PhotosRecipe
 from distillvlm.tasks.distillation import DistillationSettings
 
@@ -76,6 +76,7 @@ MINUTES = {
     "member-*": 32.5,
     "adapted-*-pretraining": 3,
     "adapted-*": 6.5,
+    "spoken": 10,
     "soft-*": 10,
     "student-texts": 22.5,
     "student-pretraining": 17.5,
@@ -122,8 +123,8 @@ def photos(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: 
         # What it knows more is in its features; two layers more would cost half as much again.
         teacher=ModelSize(hidden_size=384, num_layers=4, num_heads=8, intermediate_size=1536),
         # Four in five captions have at most 16 pieces; the longest would widen every batch.
-        batches=TextMix((32, 5), (32, 6), 0, 0, unseen=192, described=(40, 5), max_caption_tokens=16),
-        shares=(0.6, 0.2, 0.2),
+        batches=TextMix((32, 5), (32, 6), 0, 0, unseen=192, described=(40, 5), spoken=64, max_caption_tokens=16),
+        shares=Shares(captions=0.6, questions=0.2, unseen=0.2, spoken=0.15),
         teacher_steps=Steps(texts=800, pretraining=200, finetuning=1500, rate=5e-4),
         adaptation_steps=Steps(texts=0, pretraining=100, finetuning=300, rate=2e-4),
         student_steps=Steps(texts=1500, pretraining=500, finetuning=3000, rate=8e-4),
@@ -147,7 +148,9 @@ def photos_gpu(data_root: Path, wordnet: Path, weights: Path, folder: Path, bund
         concepts=replace(small.concepts, folds=4),
         student=ModelSize(hidden_size=384, num_layers=12, num_heads=12, intermediate_size=1536),
         teacher=ModelSize(hidden_size=768, num_layers=12, num_heads=12, intermediate_size=3072),
-        batches=replace(small.batches, captions=(128, 5), questions=(128, 6), unseen=768, described=(160, 5)),
+        batches=replace(
+            small.batches, captions=(128, 5), questions=(128, 6), unseen=768, described=(160, 5), spoken=256
+        ),
         teacher_steps=Steps(texts=3000, pretraining=1000, finetuning=4000, rate=1e-4),
         adaptation_steps=Steps(texts=0, pretraining=400, finetuning=800, rate=5e-5),
         student_steps=Steps(texts=5000, pretraining=3000, finetuning=12000, rate=2e-4),
