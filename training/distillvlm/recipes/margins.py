@@ -33,7 +33,7 @@ def measure_margins(
     test, training = of_split(records, "test"), of_split(records, "train")
     photo_ids = [record.photo_id for record in test]
     references = tokenize({record.photo_id: record.captions for record in test})
-    copied = dict(zip(photo_ids, _nearest_captions(store, test, training), strict=True))
+    copied = nearest_captions(store, test, training)
     others = [
         cider_d(tokenize({photo: [caption] for photo, caption in captions.items()}), references).mean()
         for captions in (caption_photos(blind, None, photo_ids, words), copied)
@@ -43,11 +43,13 @@ def measure_margins(
     return Margins(min(ahead["majority"], ahead["blind model"]), float(own / max(*others, 1e-9)))
 
 
-def _nearest_captions(store: RegionStore, test: Sequence[Record], training: Sequence[Record]) -> list[str]:
-    """By the feature of the first region, which is the whole photo in a detector with a grid."""
+def nearest_captions(store: RegionStore, test: Sequence[Record], training: Sequence[Record]) -> dict[str, str]:
+    """By photo_id, a caption of the training photo that looks most alike: by the feature of the first region, which is
+    the whole photo in a detector with a grid."""
 
     def whole_photos(records: Sequence[Record]) -> np.ndarray:
         return store.regions([record.photo_id for record in records]).features[:, 0].numpy()
 
     captions = [record.captions for record in training]
-    return nearest_neighbour_captions(whole_photos(test), whole_photos(training), captions)
+    found = nearest_neighbour_captions(whole_photos(test), whole_photos(training), captions)
+    return dict(zip((record.photo_id for record in test), found, strict=True))

@@ -5,17 +5,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from distillvlm.data.folds import fold_of
+from distillvlm.data.records import of_split
 from distillvlm.data.sources import SOURCE_WORDS
+from distillvlm.engine.trainer import snapshot_folder
 from distillvlm.export.manifest import Source
 from distillvlm.export.runtime import BundlePredictor
 from distillvlm.modeling.detector.companions import Companion
 from distillvlm.recipes.concepts import ConceptRecipe
 from distillvlm.recipes.detectors import DetectorRecipe
-from distillvlm.recipes.language import ModelSize, TextMix
+from distillvlm.recipes.language import ModelSize, TextMix, load_for_inference
+from distillvlm.recipes.photos.evidence import PhotosEvidence
 from distillvlm.recipes.photos.lessons import Shares, Steps
 from distillvlm.recipes.photos.recipe import PhotosRecipe
+from distillvlm.recipes.photos.scores import read_scores, score_model
+from distillvlm.recipes.photos.settings import tiny_beside
 from distillvlm.recipes.photos.sight import ALL, Sight
 from distillvlm.recipes.pipeline import run_stages
 from distillvlm.tasks.distillation import DistillationSettings
@@ -69,6 +75,30 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> PhotosRecipe:
     )
     run_stages(recipe.stages(), recipe.folder)
     return recipe
+
+
+@pytest.fixture(scope="module")
+def evidence(recipe: PhotosRecipe) -> PhotosEvidence:
+    """With some of its arms trained."""
+    detector = replace(recipe.student_detector, pyramid_channels=8, head_size=8)
+    evidence = PhotosEvidence(
+        photos=recipe,
+        tiny=tiny_beside(recipe, detector, ModelSize(8, 1, 2, 16), {}),
+        shipped_steps=Steps(0, 2, 5, 1e-3),
+        tiny_steps=Steps(0, 2, 5, 1e-3),
+        scst_steps=2,
+        seeds=2,
+        docs=recipe.folder / "docs",
+    )
+    trained = ("none-1*", "all-1*", "none-2*")
+    material = ("student-detector", "student-regions", "concepts", "shared-regions", "adapted-*", "student-texts")
+    material = (*material, "shared-test-regions")
+    patterns = ["shipped-teacher-test-regions", "shipped-shared-test-regions", "shipped-others-evaluation"]
+    patterns += [f"shipped-{name}" for name in trained] + [f"tiny-{name}" for name in (*material, *trained, "others-*")]
+    patterns += ["tiny-all-sequence-1*", "tiny-cells-alone-1*", "evidence"]
+    for pattern in patterns:
+        run_stages(evidence.stages(), recipe.folder, pattern)
+    return evidence
 
 
 def test_the_bundle_says_what_pytorch_says(recipe: PhotosRecipe) -> None:
@@ -155,3 +185,65 @@ def test_a_teachers_detector_has_companions_and_the_students_none(recipe: Photos
     assert shared.feature_size > own.feature_size
     assert np.array_equal(own.regions(own.photo_ids[:1]).boxes, shared.regions(own.photo_ids[:1]).boxes)
     assert {record.photo_id for record in recipe.seen_by_teacher} == set(shared.photo_ids)
+
+
+def test_arms_of_a_seed_differ_in_their_teacher_alone_and_begin_alike(evidence: PhotosEvidence) -> None:
+    shipped, _ = evidence.sizes
+    plain, distilled = (arm.lessons for arm in shipped.pairs[:2])
+    for ours, theirs in zip(plain, distilled, strict=True):
+        begins = theirs.begins and theirs.begins.replace("all", "none")
+        same = replace(theirs, stage=ours.stage, begins=begins, taught_by=None, soft=False)
+        assert same == ours
+    batches = [shipped.recipe.batches_of(one, shipped.recipe.seen_in(one), 1) for one in (plain[1], distilled[1])]
+    for step in range(plain[1].steps):
+        ours, theirs = (each.batch(step) for each in batches)
+        assert torch.equal(ours.tokens, theirs.tokens)
+        assert torch.equal(ours.photos, theirs.photos)
+
+
+def test_evidence_takes_what_photos_has_made_and_never_its_name(evidence: PhotosEvidence) -> None:
+    stages = [stage.name for stage in evidence.stages()]
+    assert len(set(stages)) == len(stages)
+    tiny = evidence.sizes[1].recipe
+    assert tiny.at("words") == evidence.photos.at("words")
+    assert tiny.at("adapted-1") == evidence.photos.at("adapted-1")
+    assert tiny.at("adapted-0") != evidence.photos.at("adapted-0")
+    own, others = tiny.store("student-regions"), evidence.photos.store("student-regions")
+    assert own.photo_ids == others.photo_ids
+    assert own.feature_size < others.feature_size
+
+
+def test_the_best_snapshot_on_validation_photos_is_looked_at(evidence: PhotosEvidence) -> None:
+    arm, recipe = evidence.sizes[1].pairs[0], evidence.sizes[1].recipe
+    done = json.loads((recipe.at("none-1-evaluation") / "done.json").read_text())
+    assert list(done["curve"]) == ["1", "2", "3", "4", "5"]
+    assert done["curve"][str(done["steps"])] == max(done["curve"].values())
+    kept = snapshot_folder(recipe.at(arm.last.stage), done["steps"])
+    model = load_for_inference(recipe.new_model("student"), kept)
+    test = of_split(recipe.records, "test")
+    found = score_model(model, recipe.store("student-regions"), test, recipe.words)
+    written = read_scores(recipe.at("none-1-evaluation") / "none.test.npz")
+    assert list(found) == list(written)
+    for metric, scored in found.items():
+        np.testing.assert_array_equal(scored.values, written[metric].values)
+
+
+def test_the_report_has_what_is_there(evidence: PhotosEvidence) -> None:
+    report = (evidence.docs / "photos-evidence.md").read_text()
+    found = json.loads((evidence.docs / "photos-evidence.json").read_text())
+    cells = {(run["cell"], run["split"]) for run in found["runs"]}
+    both = {"none", "all", "none, tiny", "all, tiny"}
+    tested = {*both, "teacher", "adapted", "blind", "nearest photo", "adapted, tiny"}
+    assert {cell for cell, split in cells if split == "test"} == tested | {"all + sequence, tiny"}
+    assert {cell for cell, split in cells if split == "val"} == both | {"all + sequence, tiny", "cells alone, tiny"}
+    assert all(f"| `{cell}` |" in report for cell, _ in cells)
+    compared = {(row["a"], row["b"]) for row in found["comparisons"]}
+    assert compared == {
+        ("all", "none"),
+        ("all, tiny", "none, tiny"),
+        ("all + sequence, tiny", "none, tiny"),
+        ("cells alone, tiny", "none, tiny"),
+    }
+    assert "of the way from `none, tiny` to `adapted, tiny`" in report
+    assert (evidence.docs / "photos-evidence-curves.svg").exists()
+    assert (evidence.docs / "photos-evidence-levers.svg").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from distillvlm.engine.trainer import Schedule
 from distillvlm.recipes.language import TextMix
 from distillvlm.recipes.lessons import Lesson
 from distillvlm.recipes.photos.sight import ALL, Sight
@@ -13,7 +14,7 @@ from distillvlm.recipes.photos.sight import ALL, Sight
 class PhotoLesson(Lesson):
     """left_out: the fold of the training photos that it does not see. soft: it also learns what teachers say of photos
     that they have not seen. spoken: it also learns the captions that teachers give such photos. seed: None for the
-    recipe's. averaged: it gives back the average of its weights (`Schedule.ema_decay`). snapshots: see `Schedule`.
+    recipe's. snapshots: see `Schedule`.
     """
 
     left_out: int | None = None
@@ -21,7 +22,6 @@ class PhotoLesson(Lesson):
     spoken: bool = False
     seed: int | None = None
     sight: Sight = ALL
-    averaged: bool = True
     snapshots: int = 0
 
     @property
@@ -29,6 +29,12 @@ class PhotoLesson(Lesson):
         without = f", without fold {self.left_out}" if self.left_out is not None else ""
         spoken = ", with captions of the teacher" if self.spoken else ""
         return f"{super().about}{without}{spoken}"
+
+    @property
+    def schedule(self) -> Schedule:
+        assert self.rate is not None
+        shares = 50 if self.taught_by else 0
+        return Schedule(self.steps, self.rate, ema_decay=0.998, share_steps=shares, snapshots=self.snapshots)
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,10 @@ class PhotosMaterial:
 
     def stages(self) -> list[Stage]:
         """Its own ones, under the names of their folders."""
-        return [self._as_own(stage) for stage in self._stages() if not self._is_shared(stage.name)]
+        return [self.as_own(stage) for stage in self._stages() if not self._is_shared(stage.name)]
 
-    def _as_own(self, stage: Stage) -> Stage:
+    def as_own(self, stage: Stage) -> Stage:
+        """A stage as the pipeline knows it: the names are those of folders."""
         assert stage.after is not None
         seconds = next((60 * minutes for name, minutes in self.minutes.items() if fnmatch(stage.name, name)), 0.0)
         return replace(stage, name=self._named(stage.name), after=tuple(map(self._named, stage.after)), seconds=seconds)

@@ -1,8 +1,9 @@
-"""What the recipe for photos is run with: on two cores, and on a GPU at the paper's size."""
+"""What the recipe for photos is run with: on two cores, and on a GPU at the paper's size; and its evidence."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 from distillvlm.export.manifest import Source
@@ -11,8 +12,10 @@ from distillvlm.modeling.detector.companions import Companion
 from distillvlm.recipes.concepts import ConceptRecipe
 from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize, TextMix
+from distillvlm.recipes.photos.evidence import PhotosEvidence
 from distillvlm.recipes.photos.lessons import Shares, Steps
 from distillvlm.recipes.photos.recipe import PhotosRecipe
+from distillvlm.recipes.photos.teaching import PhotosTeaching
 from distillvlm.tasks.distillation import DistillationSettings
 
 LICENCE = "Weights for research, not commercial use: Flickr8k's captions allow no more"
@@ -91,6 +94,21 @@ MINUTES = {
 }
 
 
+# Of the arms, and of what teaches the tiny student. Estimates.
+EVIDENCE_MINUTES = {"*-evaluation": 3, "*-test-regions": 5}
+SHIPPED_MINUTES = {"none-*-pretraining": 7, "all-*-pretraining": 12, "none-*": 19, "all-*": 36}
+TINY_MINUTES = {
+    "student-detector": 12,
+    "student-regions": 20,
+    "student-texts": 12.5,
+    "*-scst-*": 6,
+    "all-*-pretraining": 8,
+    "*-pretraining": 4,
+    "all-*": 25,
+    "*": 11,
+}
+
+
 def companions(weights: Path) -> tuple[Companion, ...]:
     """weights: folder of the one that no package carries (training/README.md)."""
     return (
@@ -153,7 +171,48 @@ def photos_gpu(data_root: Path, wordnet: Path, weights: Path, folder: Path, bund
         ),
         teacher_steps=Steps(texts=3000, pretraining=1000, finetuning=4000, rate=1e-4),
         adaptation_steps=Steps(texts=0, pretraining=400, finetuning=800, rate=5e-5),
-        student_steps=Steps(texts=5000, pretraining=3000, finetuning=12000, rate=2e-4),
+        student_steps=Steps(texts=5000, pretraining=3000, finetuning=11500, rate=2e-4),
         scst_steps=4000,
         minutes={},
     )
+
+
+def photos_evidence(
+    data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: Path, docs: Path
+) -> PhotosEvidence:
+    """Beside `photos`, in its folder: about twelve hours more."""
+    shipped = photos(data_root, wordnet, weights, folder, bundle)
+    return PhotosEvidence(
+        photos=replace(shipped, minutes={**MINUTES, **EVIDENCE_MINUTES, **SHIPPED_MINUTES}),
+        tiny=tiny_beside(
+            shipped,
+            # Lite0 at 224 px.
+            replace(
+                STUDENT_DETECTOR,
+                backbone="tf_efficientnet_lite0",
+                pretrained="lite0",
+                image_size=(224, 224),
+                pyramid_channels=64,
+                head_size=192,
+                steps=1600,
+            ),
+            ModelSize(hidden_size=192, num_layers=4, num_heads=8, intermediate_size=768),
+            {**MINUTES, **EVIDENCE_MINUTES, **TINY_MINUTES},
+        ),
+        shipped_steps=Steps(texts=0, pretraining=300, finetuning=1150, rate=8e-4),
+        tiny_steps=Steps(texts=0, pretraining=250, finetuning=1000, rate=1e-3),
+        scst_steps=300,
+        seeds=3,
+        docs=docs,
+    )
+
+
+def tiny_beside(
+    photos: PhotosRecipe, detector: DetectorRecipe, student: ModelSize, minutes: Mapping[str, float]
+) -> PhotosTeaching:
+    """A smaller student that the members of the same teacher teach, one of them adapted to its boxes; what they say of
+    photos beforehand is what they said for the other student."""
+    given = {field.name: getattr(photos, field.name) for field in fields(PhotosTeaching)}
+    shared = ("twins", "words", "teacher-*", "member-*", "adapted-[1-9]*", "spoken", "soft-*")
+    changes = {"student_detector": detector, "student": student, "prefix": "tiny-", "shared": shared}
+    return PhotosTeaching(**{**given, **changes, "minutes": minutes})

@@ -18,7 +18,7 @@ from distillvlm.data.region_store import RegionStore
 from distillvlm.data.soft_targets import SoftTargets
 from distillvlm.data.text_batches import TextPool
 from distillvlm.data.text_sources import caption_source
-from distillvlm.engine.trainer import Batches, Schedule
+from distillvlm.engine.trainer import Batches
 from distillvlm.evaluation.report import by_source
 from distillvlm.evaluation.results import read_scored_captions
 from distillvlm.modeling.vision_language import VisionLanguageModel
@@ -46,8 +46,8 @@ from distillvlm.recipes.teacher_captions import FILE, write_teacher_captions
 from distillvlm.tasks.distillation import DistillationSettings
 from distillvlm.tasks.scst import CaptionReward, ScstSettings
 
-SOFT = ("captions", "questions", "spoken")
-"""Texts of which a teacher says beforehand what is likely: people's, and the teacher's own captions."""
+SOFT = {"captions": "people's captions", "questions": "the questions", "spoken": "the teacher's captions"}
+"""Texts of which a teacher says beforehand what is likely."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +106,8 @@ class PhotosTeaching(PhotosMaterial):
         after = ("concepts", "shared-regions", *(f"adapted-{fold}" for fold in range(self.members)))
         about = "captions by members of the teacher that have not seen the photo, chosen by consensus"
         yield Stage("spoken", about, self.write_spoken, settings_of(self, "samples"), after=after)
-        for name in SOFT:
-            about = f"what adapted members say of the {name} of photos that they have not seen"
+        for name, texts in SOFT.items():
+            about = f"what adapted members say of {texts} of photos that they have not seen"
             needed = (*after, "spoken") if name == "spoken" else after
             yield Stage(f"soft-{name}", about, partial(self.write_soft, name), after=needed)
 
@@ -116,19 +116,11 @@ class PhotosTeaching(PhotosMaterial):
         store, seed = self.seen_in(lesson), self.seed if lesson.seed is None else lesson.seed
         model = begin(self.new_model(lesson.who, seed), store, self.at(lesson.begins) if lesson.begins else None)
         batches = self.batches_of(lesson, store, seed)
-        assert lesson.rate is not None
-        schedule = Schedule(
-            lesson.steps,
-            lesson.rate,
-            ema_decay=0.998 if lesson.averaged else 0.0,
-            share_steps=50 if lesson.taught_by else 0,
-            snapshots=lesson.snapshots,
-        )
         if lesson.kind == "scst":
-            return train_scst(model, self.training, self.words, self.scst, batches, schedule, folder, seed)
+            return train_scst(model, self.training, self.words, self.scst, batches, lesson.schedule, folder, seed)
         teacher = load_model(self.new_model("teacher"), self.at(lesson.taught_by)) if lesson.taught_by else None
         losses = self.pretraining_losses if lesson.kind == "pretraining" else self.finetuning_losses
-        return train_lesson(lesson, model, teacher, losses, batches, schedule, folder, seed)
+        return train_lesson(lesson, model, teacher, losses, batches, lesson.schedule, folder, seed)
 
     def seen_in(self, lesson: PhotoLesson) -> RegionStore:
         return lesson.sight.of(self.store(lesson.regions))

@@ -1,0 +1,75 @@
+"""What captions and answers of one model score, photo by photo and data set by data set, for intervals that pair them
+with another's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distillvlm.data.atomic_files import save_arrays_atomically
+from distillvlm.data.records import Record
+from distillvlm.data.region_store import RegionStore
+from distillvlm.data.words import Words
+from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.comparisons import Scored
+from distillvlm.evaluation.predictions import BEAM, BeamSettings, answer_questions, caption_photos
+from distillvlm.evaluation.report import asked, by_source, captioned
+from distillvlm.evaluation.vqa import vqa_scores
+from distillvlm.modeling.vision_language import VisionLanguageModel
+
+# CIDEr-D has the idf of each data set's own references; DAQUAR's questions have one answer set, so exact match.
+CAPTIONS = {"flickr8k": "CIDEr-D", "coco": "CIDEr-D, COCO"}
+ANSWERS = {"coco": "VQA", "daquar": "exact match, DAQUAR"}
+
+
+def score_model(
+    model: VisionLanguageModel, store: RegionStore | None, records: Sequence[Record], words: Words
+) -> dict[str, Scored]:
+    """Captions by beam search of the photos that have five, and answers to people's questions. store: None for a blind
+    model."""
+    photo_ids = [record.photo_id for record in captioned(records)]
+    captions = caption_photos(model, store, photo_ids, words, BEAM)
+    answers = answer_questions(model, store, records, words)
+    return {**score_captions(captions, records), **score_answers(answers, records)}
+
+
+def score_captions(captions: Mapping[str, str], records: Sequence[Record]) -> dict[str, Scored]:
+    """By metric, of each data set's photos that have five captions."""
+    scores = {}
+    for source, group in by_source(captioned(records)).items():
+        references = tokenize({record.photo_id: record.captions for record in group})
+        values = cider_d(tokenize({record.photo_id: [captions[record.photo_id]] for record in group}), references)
+        scores[CAPTIONS[source]] = Scored(values, np.arange(len(group)))
+    return scores
+
+
+def score_answers(answers: Mapping[str, Mapping[int, str]], records: Sequence[Record]) -> dict[str, Scored]:
+    """By metric, of each data set's questions that people asked."""
+    scores = {}
+    for source, group in by_source(records).items():
+        pairs = asked(group)
+        if pairs:
+            values = 100 * np.array(vqa_scores([question for _, question in pairs], answers[source]).of_question)
+            units = np.unique([record.photo_id for record, _ in pairs], return_inverse=True)[1]
+            scores[ANSWERS[source]] = Scored(values, units)
+    return scores
+
+
+def greedy_score(model: VisionLanguageModel, store: RegionStore, records: Sequence[Record], words: Words) -> float:
+    """CIDEr-D of greedy captions over all photos that have five: what a snapshot is chosen by."""
+    references = tokenize({record.photo_id: record.captions for record in captioned(records)})
+    said = caption_photos(model, store, list(references), words, BeamSettings(num_beams=1))
+    return float(cider_d(tokenize({photo_id: [caption] for photo_id, caption in said.items()}), references).mean())
+
+
+def write_scores(path: Path, scores: Mapping[str, Scored]) -> None:
+    arrays = {f"{metric}/{part}": getattr(one, part) for metric, one in scores.items() for part in ("values", "units")}
+    save_arrays_atomically(path, arrays)
+
+
+def read_scores(path: Path) -> dict[str, Scored]:
+    with np.load(path) as arrays:
+        metrics = dict.fromkeys(name.rpartition("/")[0] for name in arrays)
+        return {metric: Scored(arrays[f"{metric}/values"], arrays[f"{metric}/units"]) for metric in metrics}
