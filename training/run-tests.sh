@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lints, type-checks and tests the training half in a Python environment of its own (training/.venv), which it makes,
 # or brings up to date when requirements.lock has changed. Needs Python 3.11 or 3.12 with its venv module.
-# Arguments go to pytest.
+# Arguments go to pytest; without any, all tests run, a process for each core.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -36,4 +36,8 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
+if (($# == 0)); then
+  export OMP_NUM_THREADS=1
+  set -- --numprocesses logical --dist loadfile
+fi
 pytest "$@"
