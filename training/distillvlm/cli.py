@@ -23,6 +23,7 @@ from distillvlm.recipes.photos.recipe import PhotosRecipe
 from distillvlm.recipes.photos.settings import photos, photos_evidence, photos_gpu
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, choose_stages, describe_stages, run_stages
+from distillvlm.recipes.shapes import compare_shapes
 from distillvlm.recipes.sheet import PHOTOS, write_sheet
 from distillvlm.recipes.side_by_side import run_side_by_side
 from distillvlm.recipes.smoke import smoke
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_measure(commands.add_parser("measure", help="measure a running server on annotated photos"))
     _add_calibrate(commands.add_parser("calibrate", help="make the scores of a served bundle chances, or check them"))
     _add_sheet(commands.add_parser("sheet", help="a page of photos with what a running server says of them"))
+    _add_shapes(commands.add_parser("shapes", help="are oblong photos captioned as well as the same in square files?"))
     _add_compare(commands.add_parser("compare", help="hold captions of `npm run score` against Python's"))
     options = parser.parse_args(arguments)
     try:
@@ -140,6 +142,16 @@ def _add_sheet(parser: argparse.ArgumentParser) -> None:
 
 def _sheet(options: argparse.Namespace) -> None:
     write_sheet(options.server, options.data, options.split, options.out, options.photos, options.seed)
+
+
+def _add_shapes(parser: argparse.ArgumentParser) -> None:
+    _add_server(parser, "val")
+    parser.add_argument("--out", type=Path, required=True, help="folder for shapes.json")
+    parser.set_defaults(act=_shapes)
+
+
+def _shapes(options: argparse.Namespace) -> None:
+    print(json.dumps(compare_shapes(options.server, options.data, options.split, options.out), indent=1))
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
