@@ -21,6 +21,8 @@ from distillvlm.modeling.detector import Detector
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.pipeline import current_commit
 
+QUESTION = "what is in the photo?"  # of one that has none
+
 
 def export(
     target: Path,
@@ -44,21 +46,34 @@ def export(
 
 
 def parity(
-    target: Path, detector: Detector, model: VisionLanguageModel, records: Sequence[Record], folder: Path
+    target: Path,
+    detector: Detector,
+    model: VisionLanguageModel,
+    records: Sequence[Record],
+    folder: Path,
+    storage: Storage = "fp16",
+    required: float = 1.0,
 ) -> dict[str, object]:
-    """Compares bundle and PyTorch on the records' photos, each with its first question; writes `parity.json`.
+    """Compares bundle and PyTorch on the records' photos, each with a question; writes `parity.json`.
 
+    required: share of the captions that must be the same; others must be near ties.
     Raises:
         ValueError: a caption or an answer differs, or a logit by more than `TOLERANCE`.
     """
     size = detector.config.image_size
     pixels = np.stack([load_pixels(record.path, size) for record in tqdm(records, desc="pixels", mininterval=1.0)])
-    questions = [[question.text for question in record.questions[:1]] for record in records]
-    report = check_parity(target, detector, model, pixels, questions)
+    questions = [[record.questions[0].text if record.questions else QUESTION] for record in records]
+    report = check_parity(target, detector, model, pixels, questions, storage, required)
     (folder / "parity.json").write_text(json.dumps(report.as_dict(), indent=1))
     if not report.passed:
         raise ValueError(f"parity: the bundle does not say what PyTorch says\n{report}")
-    return {"photos": report.pytorch.photos, "log-probabilities": report.pytorch.log_probabilities}
+    compared = report.pytorch
+    return {
+        "photos": compared.photos,
+        "same captions": compared.captions,
+        "near ties": compared.near_ties,
+        "log-probabilities": compared.log_probabilities,
+    }
 
 
 def provenance(recipe: str, seed: int, sources: tuple[Source, ...], teacher: str | None) -> Provenance:

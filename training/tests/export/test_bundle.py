@@ -26,8 +26,8 @@ from distillvlm.export.fixture import (
 )
 from distillvlm.export.golden import GOLDEN, write_golden
 from distillvlm.export.manifest import read_manifest, verify_bundle
-from distillvlm.export.parity import Comparison, check_parity
-from distillvlm.export.runtime import BundlePredictor
+from distillvlm.export.parity import Comparison, PhotoOutputs, check_parity
+from distillvlm.export.runtime import BundlePredictor, GeneratedCaption
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
@@ -111,10 +111,26 @@ def test_the_committed_bundle_says_what_its_modules_say(
 
 def test_a_report_fails_when_one_caption_differs() -> None:
     good = Comparison(photos=2, questions=1, regions=2, captions=2, answers=1, logits=9e-5)
-    assert good.identical
+    assert good.identical(1.0)
     assert good.within_tolerance
-    assert not replace(good, captions=1).identical
+    assert not replace(good, captions=1).identical(1.0)
+    assert not replace(good, captions=1).identical(0.5)
+    assert replace(good, captions=1, near_ties=1).identical(0.5)
+    assert not replace(good, captions=1, near_ties=1).identical(0.6)
+    assert not replace(good, answers=0).identical(0.5)
     assert not replace(good, log_probabilities=2e-4).within_tolerance
+
+
+def test_captions_that_rank_almost_alike_are_a_near_tie() -> None:
+    def outputs(tokens: list[int], rank: float) -> PhotoOutputs:
+        regions = {name: np.zeros(2) for name in ("boxes", "labels", "attributes", "tags", "features")}
+        caption = GeneratedCaption("", tokens, [-1.0] * len(tokens), 0.0, 0.0, np.zeros((1, 1)))
+        return PhotoOutputs(regions, caption, rank, np.zeros((1, 2)))
+
+    compared = Comparison()
+    for tokens, rank in (([5, 3], -0.5), ([6, 3], -0.5009), ([6, 3], -0.52)):
+        compared.add(outputs([5, 3], -0.5), outputs(tokens, rank))
+    assert (compared.photos, compared.captions, compared.near_ties) == (3, 1, 1)
 
 
 def test_the_golden_files_are_what_this_code_writes(tmp_path: Path) -> None:

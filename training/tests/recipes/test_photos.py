@@ -104,7 +104,9 @@ def evidence(recipe: PhotosRecipe) -> PhotosEvidence:
 def test_the_bundle_says_what_pytorch_says(recipe: PhotosRecipe) -> None:
     manifest = json.loads((recipe.bundle / "manifest.json").read_text())
     assert manifest["name"] == "photos"
-    assert json.loads((recipe.folder / "parity" / "done.json").read_text())["photos"] > 0
+    for stage in ("parity", "parity-fp32"):
+        done = json.loads((recipe.at(stage) / "done.json").read_text())
+        assert done["photos"] == done["same captions"] > 0
 
 
 def test_the_bundle_lies_beside_others_with_the_same_answers_in_more_and_in_fewer_bytes(recipe: PhotosRecipe) -> None:

@@ -53,6 +53,12 @@ class PhotosRecipe(PhotosTeaching):
                 self.store_otherwise,
                 after=("decoding",),
             ),
+            Stage(
+                "parity-fp32",
+                "the one in fp32 against PyTorch on 1,000 validation photos",
+                self.check_fp32,
+                after=("storages",),
+            ),
         ]
 
     # -- results --------------------------------------------------------------------------------------------------
@@ -128,3 +134,8 @@ class PhotosRecipe(PhotosTeaching):
     def check_bundle(self, folder: Path) -> dict[str, object]:
         chosen = [record for record in self.validation if record.questions][:100]
         return parity(self.bundle, self.detector, self.trained_student(), chosen, folder)
+
+    def check_fp32(self, folder: Path) -> dict[str, object]:
+        """Of 1,000 captions 998 must be the same and the others near ties."""
+        bundle, chosen = self.at("storages") / "fp32", captioned(self.validation)[:1000]
+        return parity(bundle, self.detector, self.trained_student(), chosen, folder, "fp32", required=0.998)

@@ -90,6 +90,7 @@ MINUTES = {
     "evaluation": 10,
     "bundle": 2,
     "parity": 4,
+    "parity-fp32": 6,
     "storages": 2,
 }
 
