@@ -25,6 +25,8 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.spice.spice import Spice
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
+from distillvlm.data.records import Described
+
 logger = logging.getLogger(__name__)
 
 BLEU_ORDER = 4
@@ -123,6 +125,17 @@ def tokenize(sentences: Mapping[str, Sequence[str]]) -> Tokenized:
     tokenized: Tokenized = PTBTokenizer().tokenize(entries)
     assert {key: len(value) for key, value in tokenized.items()} == {k: len(v) for k, v in entries.items() if v}
     return tokenized
+
+
+def tokenized_references(records: Iterable[Described]) -> Tokenized:
+    """People's captions of the records."""
+    return tokenize({record.photo_id: record.captions for record in records})
+
+
+def score_captions(captions: Mapping[str, str], references: Tokenized) -> NDArray[np.float64]:
+    """CIDEr-D of each photo of the references, in their order, with their idf. captions: of at least these photos, as
+    they were said."""
+    return cider_d(tokenize({photo_id: [captions[photo_id]] for photo_id in references}), references)
 
 
 def cider_d(

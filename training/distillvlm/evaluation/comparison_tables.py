@@ -24,11 +24,14 @@ def mean_table(results: Results, rows: Rows) -> str:
     for cell, about in rows:
         seeds = results.seeds(cell)
         if seeds:
-            values = [
-                spread(results.values(cell, metric)) if results.measured(metric, cell) else "" for metric in metrics
-            ]
+            values = [_mean(results, cell, metric) for metric in metrics]
             lines.append(f"| `{cell}` | {about} | {len(seeds)} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
+
+
+def _mean(results: Results, cell: str, metric: str) -> str:
+    """Empty where the cell has not been measured so."""
+    return spread(results.values(cell, metric)) if results.measured(metric, cell) else ""
 
 
 def spread(values: Sequence[float]) -> str:
@@ -58,7 +61,7 @@ def cell_table(results: Results, comparisons: Sequence[Comparison], rows: Rows, 
         found = []
         for metric in results.metrics:
             row = by_cell.get((cell, metric))
-            found.append(spread(results.values(cell, metric)))
+            found.append(_mean(results, cell, metric))
             found.append(f"{row.difference:+.1f} {interval(row)}" if row else "")
         lines.append(f"| `{cell}` | {about} | {len(seeds)} | {' | '.join(found)} |")
     return "\n".join(lines) + "\n"

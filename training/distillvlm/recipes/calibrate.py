@@ -19,7 +19,7 @@ from distillvlm.evaluation.calibration import (
     draw_reliability,
     fit_calibration,
 )
-from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.captions import cider_d, tokenize, tokenized_references
 from distillvlm.evaluation.report import asked, captioned
 from distillvlm.evaluation.server import Served, measure
 from distillvlm.evaluation.vqa import answer_score
@@ -44,9 +44,9 @@ def observe(
 ) -> dict[str, Observed]:
     """Captions and answers with what is true of them; training: its captions give the idf."""
     described = captioned(records)
-    references = tokenize({record.photo_id: record.captions for record in described})
+    references = tokenized_references(described)
     said = tokenize({photo_id: [caption.text] for photo_id, caption in served.captions.items()})
-    corpus = tokenize({record.photo_id: record.captions for record in training if record.captions})
+    corpus = tokenized_references(record for record in training if record.captions)
     pairs = asked(records)
     given = [served.answers[record.source][question.question_id] for record, question in pairs]
     return {

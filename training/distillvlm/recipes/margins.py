@@ -12,7 +12,7 @@ from distillvlm.data.records import Record, of_split
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.words import Words
 from distillvlm.evaluation.baselines import nearest_neighbour_captions
-from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.captions import score_captions, tokenized_references
 from distillvlm.evaluation.predictions import caption_photos
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
@@ -32,10 +32,10 @@ def measure_margins(
     """Margins of a model on the test split; `report` is `evaluate`'s of that model, `store` what it saw."""
     test, training = of_split(records, "test"), of_split(records, "train")
     photo_ids = [record.photo_id for record in test]
-    references = tokenize({record.photo_id: record.captions for record in test})
+    references = tokenized_references(test)
     copied = nearest_captions(store, test, training)
     others = [
-        cider_d(tokenize({photo: [caption] for photo, caption in captions.items()}), references).mean()
+        score_captions(captions, references).mean()
         for captions in (caption_photos(blind, None, photo_ids, words), copied)
     ]
     (own,) = (row["CIDEr-D"]["value"] for row in report["captions"].values())

@@ -21,7 +21,7 @@ from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes.files import SOURCE
 from distillvlm.data.text_sources import caption_source
 from distillvlm.engine.trainer import Batches, Schedule
-from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.captions import score_captions, tokenized_references
 from distillvlm.evaluation.predictions import answer_questions, caption_photos
 from distillvlm.evaluation.report import Answers, evaluate, markdown
 from distillvlm.evaluation.results import read_scored_captions
@@ -200,7 +200,7 @@ class ScenesRecipe(SceneMaterial):
         """Students and teachers on the test scenes, whose compositions are new; a full report of the last student."""
         test = of_split(self.records, "test")
         photo_ids = [record.photo_id for record in test]
-        references = tokenize({record.photo_id: record.captions for record in test})
+        references = tokenized_references(test)
         questions = [question for record in test for question in record.questions]
         facts: dict[str, object] = {}
         last: tuple[str, Who, str] = (self.last_student, "student", "student-regions")
@@ -208,9 +208,8 @@ class ScenesRecipe(SceneMaterial):
             model, store = load_for_inference(self.new_model(who), self.folder / stage), self.store(regions)
             captions = caption_photos(model, store, photo_ids, self.words)
             answers = answer_questions(model, store, test, self.words)
-            said = tokenize({photo_id: [caption] for photo_id, caption in captions.items()})
             accuracy = np.mean(vqa_scores(questions, answers[SOURCE]).of_question)
-            figures = {"CIDEr-D": float(cider_d(said, references).mean()), "VQA": 100 * float(accuracy)}
+            figures = {"CIDEr-D": float(score_captions(captions, references).mean()), "VQA": 100 * float(accuracy)}
             facts[f"{stage} on {regions}"] = figures
             if stage == self.last_student:
                 self._report(folder, test, captions, answers)

@@ -16,7 +16,7 @@ from PIL.Image import Resampling
 from distillvlm.data.photos import load_photos
 from distillvlm.data.records import Split, of_split
 from distillvlm.evaluation.bootstrap import bootstrap_difference, bootstrap_mean
-from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.captions import score_captions, tokenized_references
 from distillvlm.evaluation.report import by_source, captioned
 from distillvlm.evaluation.server import caption_photos
 
@@ -49,11 +49,8 @@ def compare_shapes(url: str, data_root: Path, split: Split, folder: Path) -> dic
     }
     report: dict[str, Any] = {}
     for source, group in by_source(oblong).items():
-        references = tokenize({record.photo_id: record.captions for record in group})
-        whole, square = (
-            cider_d(tokenize({photo_id: [captions[photo_id]] for photo_id in references}), references)
-            for captions in said.values()
-        )
+        references = tokenized_references(group)
+        whole, square = (score_captions(captions, references) for captions in said.values())
         report[source] = {
             "photos": len(group),
             "as it is": bootstrap_mean(whole)._asdict(),

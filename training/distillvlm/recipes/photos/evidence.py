@@ -13,7 +13,9 @@ from pathlib import Path
 
 from distillvlm.data.records import Split, of_split
 from distillvlm.engine.trainer import snapshot_folder
+from distillvlm.evaluation.captions import tokenized_references
 from distillvlm.evaluation.comparisons import Results, Run, Scored
+from distillvlm.evaluation.predictions import BeamSettings
 from distillvlm.evaluation.report import captioned
 from distillvlm.recipes.detectors import own_regions, regions_at_boxes_of
 from distillvlm.recipes.language import load_for_inference
@@ -22,10 +24,11 @@ from distillvlm.recipes.photos.arms import Arm, Size, beyond, levers, pair
 from distillvlm.recipes.photos.evidence_report import ADAPTED, BLIND, COPIED, TEACHER, Curve, write_report
 from distillvlm.recipes.photos.lessons import Steps
 from distillvlm.recipes.photos.recipe import PhotosRecipe
-from distillvlm.recipes.photos.scores import greedy_score, read_scores, score_captions, score_model, write_scores
+from distillvlm.recipes.photos.scores import captions_by_metric, mean_cider_d, read_scores, score_model, write_scores
 from distillvlm.recipes.photos.teaching import PhotosTeaching
 from distillvlm.recipes.pipeline import Stage
 
+GREEDY = BeamSettings(num_beams=1)
 OWN_TEST, SHARED_TEST = "teacher-test-regions", "shared-test-regions"
 
 
@@ -86,11 +89,11 @@ class PhotosEvidence:
     ) -> dict[str, object]:
         """The best snapshot's scores; all of them on validation photos, as "curve"."""
         store, trained = recipe.seen_in(arm.last), recipe.at(arm.last.stage)
-        validation, curve = of_split(recipe.records, "val"), {}
+        references, curve = tokenized_references(captioned(of_split(recipe.records, "val"))), {}
         folders = {steps: snapshot_folder(trained, steps) for steps in arm.last.schedule.snapshot_steps()}
         for steps, kept in folders.items():
             model = load_for_inference(recipe.new_model("student"), kept)
-            curve[steps] = greedy_score(model, store, validation, recipe.words)
+            curve[steps] = mean_cider_d(model, store, references, recipe.words, GREEDY)
         best = max(curve, key=curve.__getitem__, default=None)
         model = load_for_inference(recipe.new_model("student"), trained if best is None else folders[best])
         for split in splits:
@@ -110,7 +113,7 @@ class PhotosEvidence:
             write_scores(folder / f"{BLIND}.test.npz", score_model(blind, None, test, recipe.words))
             described = [record for record in recipe.training if record.captions]
             copied = nearest_captions(recipe.store("student-regions"), captioned(test), described)
-            write_scores(folder / f"{COPIED}.test.npz", score_captions(copied, test))
+            write_scores(folder / f"{COPIED}.test.npz", captions_by_metric(copied, test))
         for cell, (stage, regions) in cells.items():
             model = load_for_inference(recipe.new_model("teacher"), recipe.at(stage))
             write_scores(folder / f"{cell}.test.npz", score_model(model, recipe.store(regions), test, recipe.words))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distillvlm.data.records import Record, of_split
-from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.captions import tokenized_references
 from distillvlm.evaluation.predictions import BeamSettings, answer_questions, caption_photos
 from distillvlm.evaluation.report import captioned, evaluate, markdown
 from distillvlm.evaluation.results import write_vqa_results
@@ -20,6 +20,7 @@ from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.bundles import export, parity, provenance
 from distillvlm.recipes.language import load_for_inference, load_model
 from distillvlm.recipes.photos.lessons import student_lessons
+from distillvlm.recipes.photos.scores import mean_cider_d
 from distillvlm.recipes.photos.teaching import PhotosTeaching
 from distillvlm.recipes.pipeline import Stage
 
@@ -73,12 +74,11 @@ class PhotosRecipe(PhotosTeaching):
         """The length penalty with the best CIDEr-D over all validation photos."""
         student = load_for_inference(self.new_model("student"), self.at("student-scst"))
         store = self.store("student-regions")
-        references = tokenize({record.photo_id: record.captions for record in captioned(self.validation)})
-        found = {}
-        for penalty in LENGTH_PENALTIES:
-            said = caption_photos(student, store, list(references), self.words, BeamSettings(length_penalty=penalty))
-            spoken = tokenize({photo_id: [caption] for photo_id, caption in said.items()})
-            found[penalty] = float(cider_d(spoken, references).mean())
+        references = tokenized_references(captioned(self.validation))
+        found = {
+            penalty: mean_cider_d(student, store, references, self.words, BeamSettings(length_penalty=penalty))
+            for penalty in LENGTH_PENALTIES
+        }
         return {"length_penalty": max(found, key=found.__getitem__), "CIDEr-D": found}
 
     @property

@@ -12,7 +12,7 @@ from distillvlm.data.atomic_files import save_arrays_atomically
 from distillvlm.data.records import Record
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.words import Words
-from distillvlm.evaluation.captions import cider_d, tokenize
+from distillvlm.evaluation.captions import Tokenized, score_captions, tokenized_references
 from distillvlm.evaluation.comparisons import Scored
 from distillvlm.evaluation.predictions import BEAM, BeamSettings, answer_questions, caption_photos
 from distillvlm.evaluation.report import asked, by_source, captioned
@@ -32,20 +32,19 @@ def score_model(
     photo_ids = [record.photo_id for record in captioned(records)]
     captions = caption_photos(model, store, photo_ids, words, BEAM)
     answers = answer_questions(model, store, records, words)
-    return {**score_captions(captions, records), **score_answers(answers, records)}
+    return {**captions_by_metric(captions, records), **answers_by_metric(answers, records)}
 
 
-def score_captions(captions: Mapping[str, str], records: Sequence[Record]) -> dict[str, Scored]:
+def captions_by_metric(captions: Mapping[str, str], records: Sequence[Record]) -> dict[str, Scored]:
     """By metric, of each data set's photos that have five captions."""
     scores = {}
     for source, group in by_source(captioned(records)).items():
-        references = tokenize({record.photo_id: record.captions for record in group})
-        values = cider_d(tokenize({record.photo_id: [captions[record.photo_id]] for record in group}), references)
+        values = score_captions(captions, tokenized_references(group))
         scores[CAPTIONS[source]] = Scored(values, np.arange(len(group)))
     return scores
 
 
-def score_answers(answers: Mapping[str, Mapping[int, str]], records: Sequence[Record]) -> dict[str, Scored]:
+def answers_by_metric(answers: Mapping[str, Mapping[int, str]], records: Sequence[Record]) -> dict[str, Scored]:
     """By metric, of each data set's questions that people asked."""
     scores = {}
     for source, group in by_source(records).items():
@@ -57,11 +56,12 @@ def score_answers(answers: Mapping[str, Mapping[int, str]], records: Sequence[Re
     return scores
 
 
-def greedy_score(model: VisionLanguageModel, store: RegionStore, records: Sequence[Record], words: Words) -> float:
-    """CIDEr-D of greedy captions over all photos that have five: what a snapshot is chosen by."""
-    references = tokenize({record.photo_id: record.captions for record in captioned(records)})
-    said = caption_photos(model, store, list(references), words, BeamSettings(num_beams=1))
-    return float(cider_d(tokenize({photo_id: [caption] for photo_id, caption in said.items()}), references).mean())
+def mean_cider_d(
+    model: VisionLanguageModel, store: RegionStore, references: Tokenized, words: Words, beam: BeamSettings
+) -> float:
+    """Over all photos of the references together: what snapshots and ways to search are chosen by."""
+    said = caption_photos(model, store, list(references), words, beam)
+    return float(score_captions(said, references).mean())
 
 
 def write_scores(path: Path, scores: Mapping[str, Scored]) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from distillvlm.data.records import Record
 from distillvlm.data.scenes import Difficulty
 from distillvlm.data.scenes.files import scene_of
+from distillvlm.evaluation.captions import score_captions, tokenized_references
 from distillvlm.recipes.study.oracle import consensus_captions
-from distillvlm.recipes.study.scores import Scores, read_scores, score_captions, tokenized_references
+from distillvlm.recipes.study.scores import Scores, read_scores
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from distillvlm.data.records import Record
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.scenes.files import SOURCE
 from distillvlm.data.words import Words
-from distillvlm.evaluation.captions import Tokenized, cider_d, tokenize
+from distillvlm.evaluation.captions import Tokenized, score_captions
 from distillvlm.evaluation.comparisons import Scored
 from distillvlm.evaluation.predictions import DENSE, answer_questions, caption_photos
 from distillvlm.evaluation.vqa import vqa_scores
@@ -59,14 +59,6 @@ def score(said: Said, records: Sequence[Record], words: Words, references: Token
         answers=100 * np.array(vqa_scores(questions, answers).of_question),
         scenes=np.repeat(np.arange(len(records)), [len(record.questions) for record in records]),
     )
-
-
-def tokenized_references(records: Sequence[Record]) -> Tokenized:
-    return tokenize({record.photo_id: record.captions for record in records})
-
-
-def score_captions(captions: Mapping[str, str], references: Tokenized) -> NDArray[np.float64]:
-    return cider_d(tokenize({photo_id: [caption] for photo_id, caption in captions.items()}), references)
 
 
 def write_scores(path: Path, scores: Scores) -> None:

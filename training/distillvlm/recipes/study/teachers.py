@@ -11,6 +11,7 @@ from distillvlm.data.records import Record, Split, of_split
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.text_sources import caption_source
 from distillvlm.engine.trainer import Batches, Schedule
+from distillvlm.evaluation.captions import tokenized_references
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.language import (
     ModelSize,
@@ -26,7 +27,7 @@ from distillvlm.recipes.lessons import Kind, Lesson, train_lesson
 from distillvlm.recipes.pipeline import Stage, settings_of
 from distillvlm.recipes.scene_material import SceneMaterial
 from distillvlm.recipes.study.costs import TEACHER_EVALUATION, TEACHER_STEP
-from distillvlm.recipes.study.scores import Said, read_scores, score, tokenized_references, write_scores
+from distillvlm.recipes.study.scores import Said, read_scores, score, write_scores
 from distillvlm.tasks.distillation import DistillationSettings
 from distillvlm.tasks.language import LanguageObjective
 
