@@ -22,6 +22,7 @@ from distillvlm.recipes.study.gate import Gate
 from distillvlm.recipes.study.kept_scores import kept_shares, read_kept
 from distillvlm.recipes.study.oracle import consensus_captions
 from distillvlm.recipes.study.recipe import StudyRecipe
+from distillvlm.recipes.study.report import write_report
 from distillvlm.recipes.study.scores import read_scores
 
 LEFT_OUT = ("losses", "queues", "hundredth", "search-smoothing", "search-dropout", "search-length")
@@ -107,6 +108,15 @@ def test_a_report_needs_no_models_but_scores_of_the_same_settings(run: Path) -> 
     slower = origins_of(replace(recipe, student_rate=1e-4).stages())
     with pytest.raises(ValueError, match=r"npz: was made with other settings; remove it"):
         read_kept(kept, "test", slower)
+
+
+def test_a_report_of_an_unfinished_study_says_what_is_still_to_be_run(run: Path) -> None:
+    assert "still to be run" not in (run / "docs" / "study.md").read_text()
+    planned = tuple(replace(group, seeds=5) if group.name == "headline" else group for group in of_tests())
+    origins = origins_of(tiny_study(run, planned).stages())
+    write_report(run / "docs" / "study-scores", origins, planned, run / "unfinished", "", "")
+    written = (run / "unfinished" / "study.md").read_text()
+    assert "still to be run: `none` (1 of 5), `all` (1 of 5), `all-unadapted` (1 of 5)." in written
 
 
 def test_cells_of_one_seed_share_weights_and_batches_until_their_losses_part(run: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from distillvlm.data.atomic_files import write_text_atomically
 from distillvlm.evaluation.comparison_tables import cell_table, comparison_table, draw_differences, mean_table
-from distillvlm.evaluation.comparisons import as_json
+from distillvlm.evaluation.comparisons import Results, as_json
 from distillvlm.recipes.pipeline import current_commit
 from distillvlm.recipes.study.cells import HEADLINE, PLAIN, SEARCH, Cell, Group
 from distillvlm.recipes.study.kept_scores import Shares, kept_shares, read_kept
@@ -52,6 +52,7 @@ def write_report(
         "Differences are from `none` with the same seeds, with 95% bootstrap intervals over test scenes.\n",
         "![Differences from no distillation](study.svg)\n",
         cell_table(test, comparisons, _rows(*groups), PLAIN.name),
+        _unfinished(test, groups),
         "## Shares of the gradient\n",
         "At the last layer's input, of `all`, seed 1, averaged over 50 steps at the start, at a tenth and at half.\n",
         share_table(kept_shares(kept / f"{HEADLINE.name}-1.npz", "all")),
@@ -64,6 +65,18 @@ def write_report(
 
 def _rows(*groups: Group) -> list[tuple[str, str]]:
     return [(cell.name, cell.about) for group in groups for cell in group.cells]
+
+
+def _unfinished(results: Results, groups: Sequence[Group]) -> str:
+    """What has fewer seeds than planned, for people; empty once all is done."""
+    done = {cell.name: len(results.seeds(cell.name)) for group in groups for cell in group.cells}
+    fewer = [
+        f"`{cell.name}` ({done[cell.name]} of {group.seeds})"
+        for group in groups
+        for cell in group.cells
+        if done[cell.name] < group.seeds
+    ]
+    return f"Seeds that are still to be run: {', '.join(fewer)}.\n" if fewer else ""
 
 
 def _against_plain(cells: Sequence[Cell]) -> list[tuple[str, str]]:
