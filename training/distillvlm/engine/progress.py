@@ -9,11 +9,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Progress:
-    """One step's losses and measurements as they are logged; `gradient_shares` where they were taken."""
+    """One step's losses and measurements as they are logged; `gradient_shares` where they were taken. seconds: that the
+    step took this training alone, whatever goes on in lock-step with it."""
 
     step: int
     losses: dict[str, float]
     gradient_shares: dict[str, float] = field(default_factory=dict)
+    seconds: float | None = field(default=None, compare=False)
+
+
+def training_seconds(history: list[Progress]) -> float | None:
+    """Of all steps, over all sittings; None where one of them was not timed, or there are none."""
+    seconds = [progress.seconds for progress in history if progress.seconds is not None]
+    return sum(seconds) if history and len(seconds) == len(history) else None
 
 
 def recent_means(history: list[Progress], window: int = 50) -> dict[str, float]:

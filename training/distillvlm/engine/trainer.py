@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -101,7 +101,7 @@ def train(
     process but for rounding and dropout. The first process writes; all must see the folder.
 
     Raises:
-        FloatingPointError: a loss is not finite; names step and losses.
+        FloatingPointError: a loss or the gradient's norm is not finite; names step and figures.
         ValueError: a batch can't be shared out among the processes.
     """
     (history,) = train_together([Training(task, schedule, folder, seed)], batches, checkpoint_seconds)
@@ -196,12 +196,13 @@ class Learner:
         """Takes a step and logs it.
 
         Raises:
-            FloatingPointError: a loss is not finite.
+            FloatingPointError: a loss or the gradient's norm is not finite; the weights are left as they were.
         """
-        step = self.step
+        step, started = self.step, time.monotonic()
         window = next((window for window in self.windows if step in window), range(0))
-        self.history.append(self._learn(step, batch, takes_shares=bool(window)))
+        progress = self._learn(step, batch, takes_shares=bool(window))
         self.average.update(step)
+        self.history.append(replace(progress, seconds=round(time.monotonic() - started, 4)))
         self.log.step(self.history, self.schedule.rate(step), batch_rows(batch))
         if window and step == window[-1]:
             self.log.shares(mean_shares(self.history, window), step)
@@ -220,12 +221,13 @@ class Learner:
         with outputs_of(watched) as inputs, self.accelerator.autocast():
             losses: dict[str, Tensor] = self.prepared(share_of(batch, process, processes))
         figures = means_over_processes(self.accelerator, {**losses, **self.task.measurements()})
-        stop_on_divergence(step, {name: figures[name] for name in losses})
+        stop_on_divergence(step, "a loss", {name: figures[name] for name in losses})
         weighted = {name: self.task.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()}
         shares = gradient_shares(weighted, inputs) if inputs else {}
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(torch.stack(list(weighted.values())).sum())
-        self.accelerator.clip_grad_norm_(self.task.parameters(), self.schedule.gradient_clip)
+        norm = self.accelerator.clip_grad_norm_(self.task.parameters(), self.schedule.gradient_clip)
+        stop_on_divergence(step, "the gradient's norm", {"norm": float(norm)})
         self.optimizer.step()
         return Progress(step, figures, shares)
 
@@ -267,9 +269,9 @@ def prefetch(batches: Batches, first: int, steps: int, ahead: int = 3) -> Iterat
             yield step, future.result()
 
 
-def stop_on_divergence(step: int, losses: dict[str, float]) -> None:
-    if not all(math.isfinite(value) for value in losses.values()):
-        raise FloatingPointError(f"step {step}: a loss is not finite: {losses}")
+def stop_on_divergence(step: int, what: str, figures: dict[str, float]) -> None:
+    if not all(math.isfinite(value) for value in figures.values()):
+        raise FloatingPointError(f"step {step}: {what} is not finite: {figures}")
 
 
 def checkpoint_state(

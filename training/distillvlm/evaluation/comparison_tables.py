@@ -76,9 +76,10 @@ def draw_differences(comparisons: Sequence[Comparison], base: str, path: Path) -
     photos."""
     rows = {(row.a, row.metric): row for row in comparisons if row.b == base and row.unit != "seed"}
     cells, metrics = (list(dict.fromkeys(key[place] for key in rows)) for place in (0, 1))
-    size = (4.5 * len(metrics), 1.2 + 0.32 * len(cells))
-    figure, (panels,) = pyplot.subplots(1, len(metrics), sharey=True, figsize=size, squeeze=False)
-    for metric, panel in zip(metrics, panels, strict=True):
+    columns = max(1, len(metrics))  # an empty picture where nothing has been compared yet
+    size = (4.5 * columns, 1.2 + 0.32 * len(cells))
+    figure, (panels,) = pyplot.subplots(1, columns, sharey=True, figsize=size, squeeze=False)
+    for metric, panel in zip(metrics, panels, strict=False):
         for place, cell in enumerate(cells):
             row = rows[cell, metric]
             panel.plot([row.low, row.high], [place, place], color="tab:blue")

@@ -28,14 +28,13 @@ class Scored:
 
 @dataclass(frozen=True)
 class Run:
-    """One cell of one seed. scores: by metric. seconds: of its trainings, shared out among the cells of its
-    lock-step."""
+    """One cell of one seed. scores: by metric. seconds: of its trainings; None where they were not timed."""
 
     cell: str
     seed: int
     split: str
     scores: Mapping[str, Scored]
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def as_json(commit: str, results: Sequence[Results], comparisons: Sequence[Compa
             "split": run.split,
             "metric": metric,
             "value": round(scored.mean, 3),
-            "seconds": round(run.seconds),
+            "seconds": None if run.seconds is None else round(run.seconds),
         }
         for one in results
         for run in one.runs.values()

@@ -30,7 +30,8 @@ class Stage:
     parallel: a training, in which every process of `torchrun` or `accelerate launch` takes part; other stages are run
     by the first process while the rest wait. repeats: is run again each time, like a report of what is there.
     seconds: how long it takes on two cores, about; 0 where nobody has said. after: earlier stages whose results it
-    stands on; None: the one before it.
+    stands on; None: the one before it. once: earlier stages that must be done before it begins though it does not stand
+    on their results.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Stage:
     repeats: bool = False
     seconds: float = 0.0
     after: tuple[str, ...] | None = None
+    once: tuple[str, ...] = ()
 
 
 def settings_of(recipe: object, *names: str) -> dict[str, object]:

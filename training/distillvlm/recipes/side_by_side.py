@@ -86,7 +86,7 @@ def _needs(stages: Sequence[Stage], todo: Sequence[Stage]) -> Mapping[str, set[s
     ancestors = ancestors_of(stages)
     names = [stage.name for stage in todo]
     return {
-        stage.name: set(names[:place]) if stage.repeats else ancestors[stage.name] & set(names)
+        stage.name: set(names[:place]) if stage.repeats else {*ancestors[stage.name], *stage.once} & set(names)
         for place, stage in enumerate(todo)
     }
 

@@ -81,6 +81,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_loss(tmp_pat
         train(Regression(), SeededBatches(poisoned_at=5), SCHEDULE, tmp_path, seed=3)
 
 
+class Kink(Regression):
+    """Its loss is finite where its gradient is not."""
+
+    def forward(self, batch: Tensor) -> dict[str, Tensor]:
+        return {"square": super().forward(batch)["square"] + (0 * self.trained[0].weight).square().sum().sqrt()}
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(tmp_path: Path) -> None:
+    task = Kink()
+    before = task.trained[0].weight.detach().clone()
+    with pytest.raises(FloatingPointError, match=r"step 0: the gradient's norm is not finite: \{'norm': nan\}"):
+        train(task, SeededBatches(), SCHEDULE, tmp_path, seed=3)
+    assert torch.equal(task.trained[0].weight, before)
+
+
 def test_trainings_in_lock_step_are_what_each_is_alone_even_when_a_kill_left_one_behind(tmp_path: Path) -> None:
     slow = replace(SCHEDULE, learning_rate=1e-3)
     alone = [

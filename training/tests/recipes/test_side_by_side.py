@@ -23,8 +23,8 @@ own.write_text("")
 """
 
 
-def stage(name: str, after: tuple[str, ...] | None = None, repeats: bool = False) -> Stage:
-    return Stage(name, "about", lambda folder: {}, after=after, repeats=repeats)
+def stage(name: str, after: tuple[str, ...] | None = None, repeats: bool = False, once: tuple[str, ...] = ()) -> Stage:
+    return Stage(name, "about", lambda folder: {}, after=after, repeats=repeats, once=once)
 
 
 def write(folder: Path, name: str, *awaited: str) -> list[str]:
@@ -49,17 +49,18 @@ def test_stages_that_do_not_stand_on_each_other_run_at_the_same_time_and_a_repor
 def test_a_failed_stage_stops_what_stands_on_it_alone_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stages = [stage("a", ()), stage("b", ("a",)), stage("c", ("b",)), stage("d", ())]
+    stages = [stage("a", ()), stage("b", ("a",)), stage("c", ("b",)), stage("d", ()), stage("e", (), once=("a",))]
     failing = [sys.executable, "-c", "raise SystemExit('no such photo')"]
 
     def command(one: Stage) -> Sequence[str]:
         return failing if one.name == "a" else write(tmp_path, one.name)
 
-    with pytest.raises(ValueError, match=r"1 of 4 stages failed.*a\.log"):
+    with pytest.raises(ValueError, match=r"1 of 5 stages failed.*a\.log"):
         run_side_by_side(stages, stages, tmp_path / "runs", 1, command)
     assert "no such photo" in capsys.readouterr().out
     assert (tmp_path / "d").exists()
     assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "e").exists()
 
 
 def test_what_is_done_is_not_begun_and_what_is_not_chosen_not_waited_for(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from distillvlm.data.scenes.files import scene_of
 from distillvlm.data.scenes.layout import make_scene
 from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize
-from distillvlm.recipes.pipeline import origins_of, run_stages
+from distillvlm.recipes.pipeline import ancestors_of, origins_of, run_stages
 from distillvlm.recipes.study.cells import GROUPS, PILOT, Group
 from distillvlm.recipes.study.gate import Gate
-from distillvlm.recipes.study.kept_scores import kept_shares, read_kept
+from distillvlm.recipes.study.kept_scores import keep_scores, kept_shares, read_kept
 from distillvlm.recipes.study.oracle import consensus_captions
 from distillvlm.recipes.study.recipe import StudyRecipe
 from distillvlm.recipes.study.report import write_report
@@ -97,7 +97,7 @@ def test_a_report_needs_no_models_but_scores_of_the_same_settings(run: Path) -> 
     recipe = tiny_study(run, of_tests())
     kept, origins = run / "docs" / "study-scores", origins_of(recipe.stages())
     evaluations = {path.parent.name for path in (run / "runs").glob("*-evaluation/done.json")}
-    assert {f"{path.stem}-evaluation" for path in kept.iterdir()} == {
+    assert {f"{path.stem}-evaluation" for path in kept.glob("*.npz")} == {
         name for name in evaluations if not name.startswith("pilot")
     }
     found = read_kept(kept, "test", origins).runs["all", 1]
@@ -108,6 +108,37 @@ def test_a_report_needs_no_models_but_scores_of_the_same_settings(run: Path) -> 
     slower = origins_of(replace(recipe, student_rate=1e-4).stages())
     with pytest.raises(ValueError, match=r"npz: was made with other settings; remove it"):
         read_kept(kept, "test", slower)
+    elsewhere = replace(recipe, folder=run / "another machine")
+    elsewhere.report(elsewhere.folder / "report")
+    assert json.loads((run / "docs" / "study.json").read_text())["comparisons"]
+
+
+def test_scores_on_other_regions_are_not_compared(run: Path, tmp_path: Path) -> None:
+    recipe = tiny_study(run, of_tests())
+    origins = origins_of(recipe.stages())
+    keep_scores(run / "runs", tmp_path, origins, {"student-regions": "one"})
+    (tmp_path / "headline-1.npz").rename(tmp_path / "kept.npz")
+    keep_scores(run / "runs", tmp_path, origins, {"student-regions": "another"})
+    (tmp_path / "kept.npz").rename(tmp_path / "headline-1.npz")
+    with pytest.raises(ValueError, match=r"stands on other regions than .*: their cells can't be compared"):
+        read_kept(tmp_path, "test", origins)
+
+
+def test_every_training_of_the_study_is_shared_by_all_processes(tmp_path: Path) -> None:
+    stages = tiny_study(tmp_path, GROUPS).stages()
+    kinds = ("-detector", "-pretraining", "-finetuning", "-scst", "teacher-1", "adapted-1", "control-1")
+    assert {stage.name for stage in stages if stage.parallel} == {
+        stage.name for stage in stages if stage.name.endswith(kinds)
+    }
+
+
+def test_students_wait_for_the_gate_but_do_not_stand_on_it(tmp_path: Path) -> None:
+    recipe = tiny_study(tmp_path, GROUPS)
+    ancestors = ancestors_of(recipe.stages())
+    first = {stage.name: stage.once for stage in recipe.stages()}
+    assert first["headline-1-pretraining"] == ("gate",)
+    assert first["pilot-1-pretraining"] == ()
+    assert "gate" not in ancestors["headline-1-pretraining"]
 
 
 def test_a_report_of_an_unfinished_study_says_what_is_still_to_be_run(run: Path) -> None:

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from distillvlm.data.records import Split, of_split
+from distillvlm.engine.progress import read_progress, training_seconds
 from distillvlm.engine.trainer import snapshot_folder
 from distillvlm.evaluation.captions import tokenized_references
 from distillvlm.evaluation.comparisons import Results, Run, Scored
@@ -147,9 +148,8 @@ class PhotosEvidence:
     def _run(
         self, size: Size, cell: str, seed: int, split: Split, scores: dict[str, Scored], arm: Arm | None = None
     ) -> Run:
-        stages = [lesson.stage for lesson in arm.lessons] if arm else []
-        seconds = sum(json.loads((size.recipe.at(stage) / "done.json").read_text())["seconds"] for stage in stages)
-        return Run(size.cell(cell), seed, split, scores, seconds)
+        steps = [step for lesson in arm.lessons for step in read_progress(size.recipe.at(lesson.stage))] if arm else []
+        return Run(size.cell(cell), seed, split, scores, training_seconds(steps))
 
     def _curves(self) -> Iterator[Curve]:
         for size in self.sizes:

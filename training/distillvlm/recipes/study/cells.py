@@ -14,8 +14,9 @@ Teaching = Literal["adapted", "control", "control at its own boxes"]
 
 SHARE_STEPS = 50  # see `Schedule`
 
-# Set once, with the first seed's student and 480 steps of fine-tuning, so that each loss has a tenth of the gradient or
-# more (see `gradient_shares`). With weights of 1 attention had 0.01 of it in pre-training and 0.05 in fine-tuning.
+# Set once, with the first seed's student and 480 steps of fine-tuning, so that each loss has about a tenth of the
+# gradient or more (see `gradient_shares`). With weights of 1 attention had 0.01 of it in pre-training and 0.05 in
+# fine-tuning.
 PRETRAINING = DistillationSettings(attention=18.0, hidden=1.8)
 FINETUNING = DistillationSettings(attention=3.0, hidden=1.0, classification=1.0)
 

@@ -39,7 +39,7 @@ from distillvlm.recipes.study.costs import (
     cost_table,
 )
 from distillvlm.recipes.study.gate import Gate, check_gate
-from distillvlm.recipes.study.kept_scores import keep_scores
+from distillvlm.recipes.study.kept_scores import keep_facts, keep_scores, read_facts
 from distillvlm.recipes.study.report import write_report
 from distillvlm.recipes.study.scores import Said
 from distillvlm.recipes.study.teachers import StudyTeachers
@@ -56,6 +56,7 @@ from distillvlm.tasks.objective import Objective, ObjectiveTask
 from distillvlm.tasks.pretraining import PretrainingObjective
 from distillvlm.tasks.scst import CaptionReward, ScstSettings, ScstTask
 
+REGIONS = ("student-regions", "teacher-regions", "shared-regions")
 TEACHER_REGIONS: dict[Teaching, str] = {
     "adapted": "shared-regions",
     "control": "shared-regions",
@@ -106,15 +107,16 @@ class StudyRecipe(StudyTeachers):
         }
         for seed in range(1, group.seeds + 1):
             name, after = f"{group.name}-{seed}", self._needed_by(group, seed)
+            stage = partial(Stage, settings=settings, once=() if group in self.pilot else ("gate",))
             if group.teacher_captions:
                 run = partial(self.write_captions, seed)
                 seconds = (self.annotated or 0) * TEACHER_CAPTION
-                yield Stage(f"{name}-captions", "of the adapted teacher", run, settings, seconds=seconds, after=after)
+                yield stage(f"{name}-captions", "of the adapted teacher", run, seconds=seconds, after=after)
                 after = (f"{name}-captions",)
             for kind in kinds_of(group):
                 run = partial(self.train_group, group, seed, kind)
                 seconds = self.seconds_of(group, kind)
-                yield Stage(f"{name}-{kind}", names, run, settings, seconds=seconds, after=after)
+                yield stage(f"{name}-{kind}", names, run, parallel=True, seconds=seconds, after=after)
                 after = (f"{name}-{kind}",)
             run = partial(self.evaluate_group, group, seed)
             seconds = STUDENT_EVALUATION * len(group.cells)
@@ -243,18 +245,23 @@ class StudyRecipe(StudyTeachers):
         return check_gate(self.gate, plain, rich, teacher, val, self.difficulty, self.seed)
 
     def report(self, folder: Path) -> dict[str, object]:
-        """From all evaluations that are there or were kept beside an earlier report."""
-        teacher = Pair(self.detector("teacher-detector", self.teacher_detector), self.new_teacher(1))
-        student = Pair(self.detector("student-detector", self.student_detector), self.new_student(1))
-        costs = cost_table({"teacher": teacher, "student": student})
+        """From all evaluations that are there, or were kept beside an earlier report, on whatever machine."""
         kept, origins = self.docs / "study-scores", origins_of(self.stages())
-        keep_scores(self.folder, kept, origins)
-        write_report(kept, origins, self.groups, self.docs, self._preface(), costs)
+        gate = self.folder / "gate" / "done.json"
+        if gate.exists():
+            keep_scores(self.folder, kept, origins, {name: self.store(name).key for name in REGIONS})
+            keep_facts(kept, {"gate": json.loads(gate.read_text()), "models": self._costs()})
+        facts = read_facts(kept)
+        write_report(kept, origins, self.groups, self.docs, self._preface(facts["gate"]), facts["models"])
         return {}
 
-    def _preface(self) -> str:
+    def _costs(self) -> str:
+        teacher = Pair(self.detector("teacher-detector", self.teacher_detector), self.new_teacher(1))
+        student = Pair(self.detector("student-detector", self.student_detector), self.new_student(1))
+        return cost_table({"teacher": teacher, "student": student})
+
+    def _preface(self, gate: Mapping[str, object]) -> str:
         """What was done, and that the scenes have something to show."""
-        gate = json.loads((self.folder / "gate" / "done.json").read_text())
         rows = [
             f"| {name} | {row['found']:+.1f} | {row['least']} |" for name, row in gate.items() if isinstance(row, dict)
         ]
@@ -262,13 +269,13 @@ class StudyRecipe(StudyTeachers):
         return "\n".join(
             [
                 f"Written by `python -m distillvlm run study`. Students ({self.student.num_layers} layers x "
-                f"{self.student.hidden_size}) see {samples:,} photos of {len(self.training):,} scenes with one caption "
-                f"and about ten questions each; teachers have {self.teacher.num_layers} layers x "
+                f"{self.student.hidden_size}) see {samples:,} photos of {self.annotated:,} scenes with one caption "
+                f"and eight to nine questions each; teachers have {self.teacher.num_layers} layers x "
                 f"{self.teacher.hidden_size}. Figures are of {self.counts['test']:,} test scenes, each with a pair "
                 "of thing and colour that training has not; one seed is one initialisation and one order of batches, "
                 "the same in every cell. CIDEr-D has the idf of the test references.",
                 "",
-                "The gate, on validation scenes, before any student of the study was trained:",
+                "The gate, on validation scenes, with a student that is none of the study's:",
                 "",
                 "| | points | least |",
                 "|---|---|---|",

@@ -6,25 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from distillvlm.data.atomic_files import write_text_atomically
-from distillvlm.evaluation.comparison_tables import cell_table, comparison_table, draw_differences, mean_table
-from distillvlm.evaluation.comparisons import Results, as_json
+from distillvlm.evaluation.comparison_tables import (
+    cell_table,
+    comparison_table,
+    draw_differences,
+    interval,
+    mean_table,
+)
+from distillvlm.evaluation.comparisons import Comparison, Results, as_json
 from distillvlm.recipes.pipeline import current_commit
-from distillvlm.recipes.study.cells import HEADLINE, PLAIN, SEARCH, Cell, Group
+from distillvlm.recipes.study.cells import HEADLINE, PLAIN, Cell, Group
 from distillvlm.recipes.study.kept_scores import Shares, kept_shares, read_kept
-
-TEACHERS = (
-    ("teacher", "own boxes"),
-    ("teacher, student's boxes", "student's boxes, before adaptation"),
-    ("control", "own boxes, as many steps more"),
-    ("control, student's boxes", "the same, fed the student's boxes: un-adapted"),
-    ("adapted, student's boxes", "student's boxes, adapted"),
+from distillvlm.recipes.study.questions import (
+    FINDINGS,
+    HEADLINE_PAIRS,
+    LIMITS,
+    QUESTIONS,
+    SEARCHED,
+    TEACHER_PAIRS,
+    TEACHERS,
 )
-TEACHER_PAIRS = (
-    ("teacher, student's boxes", "teacher"),
-    ("adapted, student's boxes", "control, student's boxes"),
-    ("adapted, student's boxes", "control"),
-)
-HEADLINE_PAIRS = (("all", "none"), ("all", "all-unadapted"), ("all-unadapted", "none"))
 
 
 def write_report(
@@ -33,34 +34,80 @@ def write_report(
     """kept: folder of scores (`keep_scores`). preface: what was done, for people. models: a table of sizes and costs.
     `docs` gets the files."""
     test, val = read_kept(kept, "test", origins), read_kept(kept, "val", origins)
-    pairs = [*TEACHER_PAIRS, *HEADLINE_PAIRS, *_against_plain([cell for group in groups for cell in group.cells])]
-    comparisons = [row for a, b in pairs for row in test.compare(a, b)]
+    asked = [pair for pairs in QUESTIONS.values() for pair in pairs]
+    pairs = [
+        *TEACHER_PAIRS,
+        *HEADLINE_PAIRS,
+        *asked,
+        *_against_plain([cell for group in groups for cell in group.cells]),
+    ]
+    comparisons = [row for a, b in dict.fromkeys(pairs) for row in test.compare(a, b)]
+    settings = [row for a, b in SEARCHED for row in val.compare(a, b)]
     docs.mkdir(parents=True, exist_ok=True)
     draw_differences(comparisons, PLAIN.name, docs / "study.svg")
     parts = [
         "# What distillation is worth, on generated scenes\n",
         preface,
+        "## What of the paper shows here\n",
+        "It shows where every interval of the difference, over scenes and over seeds, is above zero.\n",
+        finding_table(comparisons, test.metrics),
+        _unfinished(test, groups),
         "## Teachers\n",
         mean_table(test, TEACHERS),
         comparison_table(comparisons, TEACHER_PAIRS),
-        "## Settings, chosen on validation scenes\n",
-        mean_table(val, _rows(HEADLINE, *SEARCH)),
         "## Headline\n",
         mean_table(test, _rows(HEADLINE)),
         comparison_table(comparisons, HEADLINE_PAIRS),
+        *(part for title, pairs in QUESTIONS.items() for part in _answer(title, comparisons, pairs)),
+        "## Settings\n",
+        "Each tried with one seed on validation scenes, against the same seed without it.\n",
+        comparison_table(settings, SEARCHED),
         "## Every cell\n",
         "Differences are from `none` with the same seeds, with 95% bootstrap intervals over test scenes.\n",
         "![Differences from no distillation](study.svg)\n",
         cell_table(test, comparisons, _rows(*groups), PLAIN.name),
-        _unfinished(test, groups),
         "## Shares of the gradient\n",
         "At the last layer's input, of `all`, seed 1, averaged over 50 steps at the start, at a tenth and at half.\n",
         share_table(kept_shares(kept / f"{HEADLINE.name}-1.npz", "all")),
         "## Sizes and costs\n",
         models,
+        "## What this leaves open\n",
+        LIMITS,
+        "",
     ]
     write_text_atomically(docs / "study.md", "\n".join(parts))
-    write_text_atomically(docs / "study.json", as_json(current_commit(), [test, val], comparisons))
+    write_text_atomically(docs / "study.json", as_json(current_commit(), [test, val], [*comparisons, *settings]))
+
+
+def _answer(title: str, comparisons: Sequence[Comparison], pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """A section; none before one of its cells is done."""
+    if not any((row.a, row.b) in pairs for row in comparisons):
+        return []
+    return [f"## {title}\n", comparison_table(comparisons, pairs)]
+
+
+def finding_table(comparisons: Sequence[Comparison], metrics: Sequence[str]) -> str:
+    """What the paper found, and whether it is found here."""
+    lines = [f"| | {' | '.join(metrics)} |", "|---|" + "---|" * len(metrics)]
+    for finding, a, b in FINDINGS:
+        found = [
+            _verdict([row for row in comparisons if (row.a, row.b, row.metric) == (a, b, each)]) for each in metrics
+        ]
+        lines.append(f"| {finding}: `{a}` - `{b}` | {' | '.join(found)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(rows: Sequence[Comparison]) -> str:
+    """rows: of one difference, each over something else."""
+    if not rows:
+        return "not run yet"
+    if all(row.low > 0 for row in rows):
+        said = "**shows**"
+    elif all(row.high < 0 for row in rows):
+        said = "**the other way round**"
+    else:
+        said = "does not show"
+    return f"{said}, {rows[0].difference:+.1f} {interval(rows[0])}"
 
 
 def _rows(*groups: Group) -> list[tuple[str, str]]:

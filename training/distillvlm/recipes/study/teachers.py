@@ -33,6 +33,8 @@ from distillvlm.tasks.language import LanguageObjective
 
 SPLITS: tuple[Split, ...] = ("val", "test")
 
+SCST_QUESTION_SHARE = 0.2  # of the steps, so that answers are not forgotten
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTeachers(SceneMaterial):
@@ -62,7 +64,13 @@ class StudyTeachers(SceneMaterial):
             seconds = TEACHER_STEP * lesson.steps
             run = partial(self.learn, lesson, number)
             yield Stage(
-                lesson.stage, lesson.about, run, settings, seconds=seconds, after=(lesson.begins or "shared-regions",)
+                lesson.stage,
+                lesson.about,
+                run,
+                settings,
+                parallel=True,
+                seconds=seconds,
+                after=(lesson.begins or "shared-regions",),
             )
         run = partial(self.evaluate_teacher, number)
         yield Stage(
@@ -119,7 +127,7 @@ class StudyTeachers(SceneMaterial):
             )
             share = self.polluted_share
             return pretraining_batches([source], self.words, (photos, 1), steps, share, seed, store, shared)
-        asked = round(self.question_share * steps)
+        asked = round((SCST_QUESTION_SHARE if kind == "scst" else self.question_share) * steps)
         mix = TextMix((photos, 1), (photos, questions), steps - asked, asked)
         mix = scst_mix(mix) if kind == "scst" else mix
         return finetuning_batches(records, self.words, mix, seed, store, shared)
