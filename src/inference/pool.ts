@@ -73,42 +73,66 @@ export class ProcessPool {
   }
 
   private async keepOneAlive(slot: number, onLoaded: () => void, onRefused: (reason: Error) => void): Promise<void> {
-    const { logger } = this.options;
-    const onStage = (report: StageReport): void => void this.events.emit('stage', report);
-    const onMemory = (residentBytes: number): void => void this.events.emit('processMemory', { slot, residentBytes });
     let failuresInARow = 0;
     while (!this.closing.signal.aborted) {
-      const process = new InferenceProcess({ ...this.options, slot, onStage, onMemory });
-      this.processes.add(process);
-      const { pid } = process;
-      try {
-        const { msPerUnit, device } = await process.load();
-        logger.info({ event: 'inference_process_ready', pid, device: device.name });
-        if (device.fallback !== undefined) {
-          logger.warn({ event: 'device_fallback', pid, device: device.name, reason: device.fallback });
-        }
-        failuresInARow = 0;
-        onLoaded();
-        this.events.emit('processReady', { msPerUnit, device });
-      } catch (error) {
-        logger.error({ event: 'inference_process_failed', pid, err: error });
-        failuresInARow += 1;
-        if (error instanceof BundleError) {
-          onRefused(error);
-        }
-        process.kill();
-      }
-      const how = await process.exited;
-      logger.info({ event: 'inference_process_gone', pid, how });
-      this.processes.delete(process);
+      const process = await this.start(slot);
+      const hasLoaded = process !== undefined && (await this.load(process, onLoaded, onRefused));
+      failuresInARow = hasLoaded ? 0 : failuresInARow + 1;
+      const how = (await process?.exited) ?? 'was not started';
+      this.options.logger.info({ event: 'inference_process_gone', pid: process?.pid, how });
       this.events.emit('processGone', { reason: this.reasonOf(process) });
       await this.backOff(failuresInARow);
     }
     onRefused(new ServiceError('shutting_down', 'The server is shutting down.'));
   }
 
-  private reasonOf(process: InferenceProcess): 'closed' | 'died' | 'hung' {
-    return process.hung ? 'hung' : this.closing.signal.aborted ? 'closed' : 'died';
+  /** @returns nothing where the system has no room for a process now */
+  private async start(slot: number): Promise<InferenceProcess | undefined> {
+    const onStage = (report: StageReport): void => void this.events.emit('stage', report);
+    const onMemory = (residentBytes: number): void => void this.events.emit('processMemory', { slot, residentBytes });
+    try {
+      const process = await InferenceProcess.start({ ...this.options, slot, onStage, onMemory });
+      this.processes.add(process);
+      void process.exited.then(() => this.processes.delete(process));
+      if (this.closing.signal.aborted) {
+        process.end();
+      }
+      return process;
+    } catch (error) {
+      this.options.logger.error({ event: 'inference_process_failed', err: error });
+      return undefined;
+    }
+  }
+
+  /** @returns whether it has loaded the bundles; one that could not is killed */
+  private async load(
+    process: InferenceProcess,
+    onLoaded: () => void,
+    onRefused: (reason: Error) => void,
+  ): Promise<boolean> {
+    const { logger } = this.options;
+    const { pid } = process;
+    try {
+      const { msPerUnit, device } = await process.load();
+      logger.info({ event: 'inference_process_ready', pid, device: device.name });
+      if (device.fallback !== undefined) {
+        logger.warn({ event: 'device_fallback', pid, device: device.name, reason: device.fallback });
+      }
+      onLoaded();
+      this.events.emit('processReady', { msPerUnit, device });
+      return true;
+    } catch (error) {
+      logger.error({ event: 'inference_process_failed', pid, err: error });
+      if (error instanceof BundleError) {
+        onRefused(error);
+      }
+      process.kill();
+      return false;
+    }
+  }
+
+  private reasonOf(process: InferenceProcess | undefined): 'closed' | 'died' | 'hung' {
+    return process?.hung ? 'hung' : this.closing.signal.aborted ? 'closed' : 'died';
   }
 
   /** Waits before the next start, not at all after a process that had been ready. */

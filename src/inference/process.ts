@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { GARBAGE_FLAG, inferenceEnvironment } from '../config';
 import { BundleError } from '../onnx/manifest';
@@ -34,23 +35,30 @@ export class ProcessDied extends Error {
 export class InferenceProcess {
   /** Resolves when the process is gone, with how it went. */
   readonly exited: Promise<string>;
-  private readonly child: ChildProcess;
   private hasHung = false;
   private watchdog: NodeJS.Timeout | undefined;
   private currentStatus: 'loading' | 'ready' | 'gone' = 'loading';
   /** Who waits for a reply, by the id of the batch; the order to load has none. */
   private readonly waiting = new Map<number | undefined, Waiting>();
 
-  constructor(private readonly options: ProcessOptions) {
+  /** @throws the system's error when it has no room for a process, such as no file descriptors */
+  static async start(options: ProcessOptions): Promise<InferenceProcess> {
     // Flags of the parent's own Node (a debugger's port, a test runner's loader) are not for the child.
-    const env = inferenceEnvironment();
-    const stdio = ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'] as const;
-    this.child = fork(options.entry, [], {
-      env,
+    const child = fork(options.entry, [], {
+      env: inferenceEnvironment(),
       serialization: 'advanced',
       execArgv: [GARBAGE_FLAG],
-      stdio: [...stdio],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
     });
+    // One that was never there has neither pipes nor a channel, and to kill it would kill whoever asks.
+    await once(child, 'spawn');
+    return new InferenceProcess(child, options);
+  }
+
+  private constructor(
+    private readonly child: ChildProcess,
+    private readonly options: ProcessOptions,
+  ) {
     // A process that dies leaves its pipe broken; of that its exit tells.
     this.photos.on('error', () => undefined);
     for (const words of [this.child.stdout, this.child.stderr]) {
@@ -70,7 +78,7 @@ export class InferenceProcess {
       this.child.once('exit', (code, signal) => {
         leave(this.hasHung ? 'hung and was killed' : `exited with ${signal ?? String(code)}`);
       });
-      this.child.once('error', (error) => {
+      this.child.on('error', (error) => {
         leave(`cannot be used: ${error.message}`);
       });
     });

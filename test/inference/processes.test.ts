@@ -110,7 +110,7 @@ describe('one process', () => {
 
   beforeEach(async () => {
     stages = [];
-    child = new InferenceProcess({
+    child = await InferenceProcess.start({
       bundles: [{ directory: TINY_BUNDLE }],
       predictor: { maxPixelsInDecoding: 50e6, cacheBytes: 0 },
       threads: 1,
@@ -198,6 +198,34 @@ function isRunning(pid: number): boolean {
     return false;
   }
 }
+
+test('where the system has no file descriptors left, starting is tried again until it has', async () => {
+  const script = `
+    const { closeSync, openSync } = require('node:fs');
+    const { createInferenceService } = require(${JSON.stringify(path.join(__dirname, '../../dist/inference/create-service'))});
+    const taken = [];
+    try {
+      for (;;) taken.push(openSync('/dev/null'));
+    } catch {}
+    const logger = {
+      info() {},
+      error({ err }) {
+        console.log(err.code);
+        taken.splice(0).forEach((fd) => closeSync(fd));
+      },
+    };
+    const service = createInferenceService({
+      bundle: ${JSON.stringify(TINY_BUNDLE)}, processes: 1, threads: 1, maxBatch: 8,
+      stageTimeoutMs: 600_000, maxPixelsInDecoding: 50e6, cacheBytes: 0, logger,
+    });
+    service.ready().then(() => console.log('ready')).then(() => service.close(0));`;
+  const limited = 'ulimit -n 100; exec "$0" -e "$1"';
+  const parent = spawn('bash', ['-c', limited, process.execPath, script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const printed: Buffer[] = [];
+  parent.stdout.on('data', (chunk: Buffer) => printed.push(chunk));
+  const [code] = (await once(parent, 'close')) as [number];
+  expect([code, Buffer.concat(printed).toString()]).toEqual([0, 'EMFILE\nready\n']);
+});
 
 test('a bundle whose graphs are not those of its manifest is refused by a sentence', async () => {
   await withBundleCopy(async (bundle) => {
