@@ -24,6 +24,8 @@ export interface InferenceOptions {
   readonly ahead?: number;
   /** What no stage of a batch takes; one that does has hung, and costs the process. */
   readonly stageTimeoutMs: number;
+  /** The same for loading the bundles; by default 5 minutes. */
+  readonly loadTimeoutMs?: number;
   /** Pixels of the photos that a process decodes side by side, those of the largest photo at least. */
   readonly maxPixelsInDecoding: number;
   /** Of regions and prefixes that each process keeps for further questions about the same photo; 0 keeps none. */
@@ -45,6 +47,7 @@ export function createInferenceService(options: InferenceOptions): InferenceServ
     batchWaitMs = 0,
     ahead = 0,
     stageTimeoutMs,
+    loadTimeoutMs,
     maxPixelsInDecoding,
     cacheBytes,
     logger,
@@ -59,6 +62,7 @@ export function createInferenceService(options: InferenceOptions): InferenceServ
     precision,
     entry: options.childEntry ?? path.join(__dirname, 'child.js'),
     stageTimeoutMs,
+    loadTimeoutMs,
     processes,
     maxBatch,
     batchWaitMs,

@@ -12,6 +12,8 @@ export interface ProcessOptions extends LoadOrder {
   readonly entry: string;
   /** What no stage of a batch takes; one that does has hung, and costs the process. */
   readonly stageTimeoutMs: number;
+  /** What loading and warming up does not take; a process that does has hung. By default 5 minutes. */
+  readonly loadTimeoutMs?: number | undefined;
   /** Called at the end of each stage of a batch. */
   readonly onStage?: (report: StageReport) => void;
   /** Called at the end of each batch with what the process has in memory. */
@@ -23,6 +25,8 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** Graphs of a gigabyte on a slow disk and a busy machine take one or two. */
+const LOAD_TIMEOUT_MS = 300_000;
 /** Of words that nobody has read yet. */
 const MOST_WORDS_BYTES = 100_000;
 
@@ -109,8 +113,12 @@ export class InferenceProcess {
    * @throws BundleError when a bundle cannot be served or the device is not there; ProcessDied
    */
   async load(): Promise<Readiness> {
-    const { bundles, predictor, threads, device, precision, slot } = this.options;
-    const reply = await this.ask(undefined, { type: 'load', bundles, predictor, threads, device, precision, slot });
+    const { bundles, predictor, threads, device, precision, slot, loadTimeoutMs = LOAD_TIMEOUT_MS } = this.options;
+    const order: LoadOrder = { bundles, predictor, threads, device, precision, slot };
+    const watchdog = this.watch(loadTimeoutMs);
+    const reply = await this.ask(undefined, { type: 'load', ...order }).finally(() => {
+      clearTimeout(watchdog);
+    });
     if (reply.type !== 'ready') {
       throw new BundleError(reasonOf(reply));
     }
@@ -126,7 +134,7 @@ export class InferenceProcess {
   async run(id: number, batch: Batch): Promise<readonly Outcome[]> {
     const asked = this.ask(id, { type: 'run', id, batch: announce(batch) });
     sendPhotos(this.photos, batch.photos);
-    this.watchdog ??= this.watch();
+    this.watchdog ??= this.watch(this.options.stageTimeoutMs);
     const reply = await asked.finally(() => {
       this.noteProgress();
     });
@@ -165,17 +173,17 @@ export class InferenceProcess {
   }
 
   /** A graph that runs cannot be interrupted, so a process in which one hangs can only be killed. */
-  private watch(): NodeJS.Timeout {
+  private watch(timeoutMs: number): NodeJS.Timeout {
     return setTimeout(() => {
       this.hasHung = true;
       this.kill();
-    }, this.options.stageTimeoutMs);
+    }, timeoutMs);
   }
 
   /** Of all that is in hand one batch is at work, and every stage has the whole time. */
   private noteProgress(): void {
     clearTimeout(this.watchdog);
-    this.watchdog = this.batchesInHand > 0 ? this.watch() : undefined;
+    this.watchdog = this.batchesInHand > 0 ? this.watch(this.options.stageTimeoutMs) : undefined;
   }
 
   private async ask(id: number | undefined, message: MessageToChild): Promise<MessageToParent> {

@@ -10,6 +10,9 @@ import type { InferenceService, JobResult, PhotoJob, ReadyState } from './servic
 /** What drains no longer than this holds up nobody: requests have deadlines of their own. */
 const DRAIN_MS = 600_000;
 
+/** Of new bundles, before all are ready: one that dies may be chance, as many as this are the bundles' fault. */
+const MOST_DEATHS = 3;
+
 interface Generation {
   readonly models: ServedModels;
   readonly service: InferenceService;
@@ -60,8 +63,17 @@ export class ReloadableService implements InferenceService {
     return this.current.service.run(job, signal);
   }
 
-  ready(): Promise<void> {
-    return this.current.service.ready();
+  /** Where others take over meanwhile, it is they who are to be ready. */
+  async ready(): Promise<void> {
+    const { current } = this;
+    try {
+      await current.service.ready();
+    } catch (error) {
+      if (current === this.current) {
+        throw error;
+      }
+      await this.ready();
+    }
   }
 
   /**
@@ -106,7 +118,7 @@ export class ReloadableService implements InferenceService {
       if (this.isClosing) {
         throw new ServiceError('shutting_down', 'The server is shutting down.');
       }
-      await service.ready();
+      await readyOrRefused(service);
     } catch (error) {
       await service.close(0);
       throw error;
@@ -126,6 +138,26 @@ export class ReloadableService implements InferenceService {
       });
     }
     return { models, service };
+  }
+}
+
+/** @throws BundleError also where process after process dies: by itself a service goes on trying */
+async function readyOrRefused(service: InferenceService): Promise<void> {
+  let deaths = 0;
+  let count = (): void => undefined;
+  const refused = new Promise<never>((_resolve, reject) => {
+    count = () => {
+      deaths += 1;
+      if (deaths === MOST_DEATHS) {
+        reject(new BundleError(`${deaths} processes have ended while they loaded the bundles; the log says how.`));
+      }
+    };
+  });
+  service.events.on('processGone', count);
+  try {
+    await Promise.race([service.ready(), refused]);
+  } finally {
+    service.events.off('processGone', count);
   }
 }
 

@@ -23,8 +23,8 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** @param deaths processes that die while they load */
-function start(options: Partial<InferenceOptions> = {}, deaths = 0): ServiceUnderTest {
+/** @param deaths processes that die while they load, or one that hangs */
+function start(options: Partial<InferenceOptions> = {}, deaths: number | 'hang' = 0): ServiceUnderTest {
   const bundle = path.join(folder, 'deaths');
   writeFileSync(bundle, String(deaths));
   const underTest = new ServiceUnderTest({ bundle, childEntry: path.join(__dirname, 'scripted-child.js'), ...options });
@@ -149,6 +149,14 @@ test('a process that dies while it loads is followed by others until one is read
   await underTest.service.ready();
   expect(underTest.service.state).toBe('ready');
   await expect(job).resolves.toBe('a');
+});
+
+test('a process that hangs while it loads is killed and followed by another', async () => {
+  const underTest = start({ loadTimeoutMs: 3_000 }, 'hang');
+  const reasons: string[] = [];
+  underTest.service.events.on('processGone', ({ reason }) => reasons.push(reason));
+  await expect(batchOf(underTest, 'a')).resolves.toBe('a');
+  expect(reasons[0]).toBe('hung');
 });
 
 test('a job that is given up in the queue never runs', async () => {

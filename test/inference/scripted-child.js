@@ -2,7 +2,8 @@ const { Buffer } = require('node:buffer');
 const { readFileSync, readSync, writeFileSync } = require('node:fs');
 
 /**
- * Stands in for the compiled child.js. Its bundle is a file with the number of processes that die while they load.
+ * Stands in for the compiled child.js. Its bundle is a file with the number of processes that die while they load, or
+ * "hang" for one that does not come to an end with it.
  * Of a batch it does what the photos say: "die" ends the process, even while another batch is at work, "break" fails the
  * batch, "wait" holds it until one photo is cancelled, "pid" is captioned with the process's id, "hang" stops it in the
  * middle of a stage, anything else is captioned with the names of all photos in the batch.
@@ -25,7 +26,12 @@ process.on('message', (message) => {
 });
 
 function load(bundle) {
-  const deaths = Number(readFileSync(bundle, 'utf8'));
+  const text = readFileSync(bundle, 'utf8');
+  if (text === 'hang') {
+    writeFileSync(bundle, '0');
+    return;
+  }
+  const deaths = Number(text);
   if (deaths > 0) {
     writeFileSync(bundle, String(deaths - 1));
     process.exit(1);
