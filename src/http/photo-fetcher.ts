@@ -45,6 +45,21 @@ export class PhotoFetcher {
    * @throws ServiceError `image_url_refused`, `image_unavailable`, `image_too_large`
    */
   async fetch(url: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+    let leave = (): void => undefined;
+    const left = new Promise<never>((_resolve, reject) => {
+      leave = () => {
+        reject(unavailable(signal.reason));
+      };
+    });
+    signal.addEventListener('abort', leave);
+    try {
+      return await Promise.race([this.follow(url, maxBytes, signal), left]);
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  private async follow(url: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
     let next = this.check(url);
     for (let redirects = 0; redirects <= REDIRECTS; redirects += 1) {
       const response = await this.get(next, signal);
@@ -94,13 +109,14 @@ export class PhotoFetcher {
   private get(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
     const get = url.protocol === 'https:' ? getByHttps : getByHttp;
     return new Promise((resolve, reject) => {
+      const fail = (error?: unknown): void => {
+        reject(unavailable(error));
+      };
       // No agent: each connection is made anew, and so to an address that was looked at.
-      get(url, { agent: false, lookup: this.lookup, signal, headers: { Accept: 'image/*' } }, resolve).once(
-        'error',
-        (error) => {
-          reject(unavailable(error));
-        },
-      );
+      get(url, { agent: false, lookup: this.lookup, signal, headers: { Accept: 'image/*' } }, resolve)
+        .once('error', fail)
+        // One that changes to another protocol ends without a response and without an error.
+        .once('close', fail);
     });
   }
 }

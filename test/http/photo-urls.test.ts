@@ -151,6 +151,13 @@ test('a host that does not answer costs no more than the deadline', async () => 
   expect([status, body]).toMatchObject([422, { code: 'image_unavailable' }]);
 });
 
+test('a host that changes to another protocol has no photo', async () => {
+  answer = (request) =>
+    request.socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: none\r\n\r\n');
+  const { status, body } = await (await start()).postJson('/caption', { image: at('photos.test') });
+  expect([status, body]).toMatchObject([422, { code: 'image_unavailable' }]);
+});
+
 test('among several photos one that cannot be fetched has its problem, and the others stand', async () => {
   const serve = answer;
   answer = (request, response) => {
