@@ -1,6 +1,8 @@
 import express, { type Request, type RequestHandler, type Response } from 'express';
+import type { IncomingHttpHeaders } from 'node:http';
 import { ServiceError } from '../errors';
 import { keepPace, type Pace } from './body-pace';
+import { countBytes } from './counted-body';
 import { type Form, formTooLarge, readForm } from './form';
 import { LIMITS } from './limits';
 
@@ -14,65 +16,76 @@ interface BodyReader {
   readonly read: (request: Request, response: Response) => Promise<Body>;
 }
 
-const READERS: Readonly<Record<string, BodyReader>> = {
-  'multipart/form-data': {
-    limit: LIMITS.formBytes,
-    tooLarge: formTooLarge,
-    read: async (request, response) => ({ kind: 'form', ...(await readForm(request, response)) }),
-  },
-  'application/json': { limit: LIMITS.jsonBytes, tooLarge: jsonTooLarge, read: readJson },
-  'image/*': { limit: LIMITS.imageBytes, tooLarge: imageTooLarge, read: readImage },
+const FORM: BodyReader = {
+  limit: LIMITS.formBytes,
+  tooLarge: formTooLarge,
+  read: async (request, response) => ({ kind: 'form', ...(await readForm(request, response)) }),
 };
+const JSON_BODY: BodyReader = { limit: LIMITS.jsonBytes, tooLarge: jsonTooLarge, read: readJson };
+const IMAGE: BodyReader = { limit: LIMITS.imageBytes, tooLarge: imageTooLarge, read: readImage };
 
 const parseImage = express.raw({ type: 'image/*', limit: LIMITS.imageBytes });
 const parseJson = express.json({ limit: LIMITS.jsonBytes });
 
-/** A body of which nothing has been read yet. */
-export interface AnnouncedBody {
-  /** What it will take at most. */
-  readonly bytes: number;
-  /**
-   * Invites it where the client waits to be asked, and reads it by its content type.
-   * @throws ServiceError as `readForm` and `keepPace`, and `invalid_json`, `invalid_request`
-   */
-  read(): Promise<Body>;
+/**
+ * What the headers say that the body will take at most; one in chunks does not say its size.
+ * @throws ServiceError `missing_image`, `unsupported_media_type`, `body_too_large`, `image_too_large`
+ */
+export function announcedBytes(headers: IncomingHttpHeaders): number {
+  const { limit, tooLarge } = findReader(headers);
+  const bytes = Number(headers['content-length'] ?? limit);
+  if (bytes > limit) {
+    throw tooLarge();
+  }
+  return bytes;
 }
 
 /**
- * What the headers say of the body.
- * @throws ServiceError `missing_image`, `unsupported_media_type`, `body_too_large`, `image_too_large`
+ * Invites a body where the client waits to be asked, and reads it by its content type.
+ * @param onBytes told of every part that comes; where it has a reason not to go on, the reading fails with it
+ * @throws ServiceError as `announcedBytes`, `readForm` and `keepPace`, and `invalid_json`, `invalid_request`
  */
-export function announcedBody(request: Request, response: Response, pace: Pace): AnnouncedBody {
-  const { limit, tooLarge, read } = findReader(request);
-  const length = request.get('Content-Length');
-  if (Number(length) > limit) {
-    throw tooLarge();
+export function readBody(
+  request: Request,
+  response: Response,
+  pace: Pace,
+  onBytes: (bytes: number) => ServiceError | undefined,
+): Promise<Body> {
+  const { read } = findReader(request.headers);
+  if (request.get('Expect') === '100-continue') {
+    response.writeContinue();
+    response.locals.bodyInvited = true;
   }
-  return {
-    // A body in chunks does not say its size, and one that is packed may unpack to any.
-    bytes: length === undefined || request.get('Content-Encoding') !== undefined ? limit : Number(length),
-    read: () => {
-      if (request.get('Expect') === '100-continue') {
-        response.writeContinue();
-        response.locals.bodyInvited = true;
-      }
-      return keepPace(request, pace, () => read(request, response));
-    },
-  };
+  return keepPace(request, pace, () => countBytes(request, onBytes, () => read(request, response)));
 }
 
-function findReader(request: Request): BodyReader {
-  const type = request.is(Object.keys(READERS));
-  if (type === null || (type === false && request.get('Content-Length') === '0')) {
+function findReader(headers: IncomingHttpHeaders): BodyReader {
+  const { 'content-length': length, 'transfer-encoding': coding, 'content-encoding': packing = 'identity' } = headers;
+  const reader = readerOf(headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase() ?? '');
+  if ((length === undefined && coding === undefined) || (reader === undefined && length === '0')) {
     throw new ServiceError('missing_image', 'The request has no body; send a photo.');
   }
-  const reader = READERS[typeof type === 'string' && type.startsWith('image/') ? 'image/*' : String(type)];
   if (reader === undefined) {
     const detail =
       'A body may be multipart/form-data, application/json, or the photo itself with its type (image/jpeg).';
     throw new ServiceError('unsupported_media_type', detail);
   }
+  // It would have to hold from the start what it may unpack to.
+  if (packing.toLowerCase() !== 'identity') {
+    throw new ServiceError('unsupported_media_type', 'A body must come as it is, without a Content-Encoding.');
+  }
   return reader;
+}
+
+function readerOf(mediaType: string): BodyReader | undefined {
+  switch (mediaType) {
+    case 'multipart/form-data':
+      return FORM;
+    case 'application/json':
+      return JSON_BODY;
+    default:
+      return /^image\/[\w.+-]+$/.test(mediaType) ? IMAGE : undefined;
+  }
 }
 
 async function readImage(request: Request, response: Response): Promise<Body> {
@@ -119,8 +132,7 @@ async function parse(
     case 'entity.parse.failed':
       throw new ServiceError('invalid_json', 'The body is not valid JSON.', { cause: error });
     case 'charset.unsupported':
-    case 'encoding.unsupported':
-      throw new ServiceError('unsupported_media_type', 'The body has a charset or an encoding that is not accepted.');
+      throw new ServiceError('unsupported_media_type', 'The body has a charset that is not accepted.');
     default:
       throw new ServiceError('invalid_request', 'The body is damaged or incomplete.', { cause: error });
   }

@@ -1,12 +1,13 @@
 import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { ERRORS } from '../errors';
 import type { Refusal } from '../inference/admission';
+import { announcedBytes } from './body';
 import { discardBody } from './discard-body';
 import type { AppOptions } from './express-app';
 import { observe, type Observers } from './observation';
 import { PROBLEM_TYPE, toProblem } from './problem';
 import { requestIdOf } from './request-context';
-import { readTreatment, type Treatment } from './request-headers';
+import { readTreatment } from './request-headers';
 import { SECURITY_HEADERS } from './security-headers';
 
 type DoorOptions = Observers &
@@ -48,17 +49,12 @@ export class Door {
     return rateLimit > 0 || origin !== undefined || closing.aborted;
   }
 
+  /** Nothing where the headers are wrong, or announce a body that is. */
   private refusalOf(headers: IncomingHttpHeaders): Refusal | undefined {
-    const treatment = this.treatmentOf(headers);
-    const bytes = Number(headers['content-length'] ?? 0);
-    return treatment && this.options.admission.refusalOf({ ...treatment, bytes });
-  }
-
-  /** Nothing where the headers are wrong. */
-  private treatmentOf(headers: IncomingHttpHeaders): Treatment | undefined {
-    const { document, requestTimeoutMs } = this.options;
+    const { admission, document, requestTimeoutMs } = this.options;
     try {
-      return readTreatment(document, headers, requestTimeoutMs);
+      const bytes = announcedBytes(headers);
+      return admission.refusalOf({ ...readTreatment(document, headers, requestTimeoutMs), bytes });
     } catch {
       return undefined;
     }

@@ -3,7 +3,7 @@ import { ServiceError } from '../errors';
 import type { PhotoJob } from '../inference/service';
 import type { ModelFacts } from '../vision-language/facts';
 import type { DecodingOptions } from '../vision-language/results';
-import type { AnnouncedBody, Body } from './body';
+import type { Body } from './body';
 import type { ApiDocument } from './openapi';
 import { isUrl, type PhotoSource } from './photo-sources';
 import { unknownField, violation } from './violation';
@@ -46,17 +46,15 @@ const SCHEMAS = {
 } as const;
 
 /**
- * Reads the body of a request and holds it against openapi.yaml.
- * @throws ServiceError as `AnnouncedBody.read`, and `unknown_field`, `missing_image`, `missing_question`, `limit_exceeded`,
- *   `invalid_request`
+ * Holds what a request says against openapi.yaml.
+ * @throws ServiceError `unknown_field`, `missing_image`, `missing_question`, `limit_exceeded`, `invalid_request`
  */
-export async function readInferenceRequest(
+export function readInferenceRequest(
   task: Task,
   document: ApiDocument,
-  announced: AnnouncedBody,
+  body: Body,
   query: Request['query'],
-): Promise<InferenceRequest> {
-  const body = await announced.read();
+): InferenceRequest {
   const given = body.kind === 'form' ? formFields(body, query) : jsonFields(body.fields, query);
   const schema = SCHEMAS[task][body.kind];
   const known = document.fieldsOf(schema);

@@ -5,7 +5,7 @@ import { type ErrorCode, ServiceError } from '../errors';
 import type { Admission, Ticket } from '../inference/admission';
 import { type InferenceService, type JobResult, type PhotoJob, unitsOf, type Work } from '../inference/service';
 import type { PhotoFacts } from '../vision-language/results';
-import { announcedBody } from './body';
+import { announcedBytes, readBody } from './body';
 import type { Pace } from './body-pace';
 import { readInferenceRequest } from './inference-request';
 import { modelId, type ServedModels } from '../vision-language/facts';
@@ -71,10 +71,11 @@ export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, bo
   return async (request, response) => {
     refuseWhenClosing(context.closing);
     const { priority, timeoutMs } = readTreatment(context.document, request.headers, context.requestTimeoutMs);
-    const body = announcedBody(request, response, context.slowestPace);
-    const ticket = context.admission.enter({ priority, timeoutMs, bytes: body.bytes });
+    const bytes = announcedBytes(request.headers);
+    const ticket = context.admission.enter({ priority, timeoutMs, bytes });
     try {
-      const asked = await readInferenceRequest(border.task, context.document, body, request.query);
+      const body = await readBody(request, response, context.slowestPace, (part) => ticket.receive(part));
+      const asked = readInferenceRequest(border.task, context.document, body, request.query);
       const askedMs = performance.now();
       const photos = await loadPhotos(asked.photos, context.fetcher, { ticket, response, timeoutMs });
       const digests = context.sharesPhotos ? await Promise.all(photos.map(sha256)) : [];

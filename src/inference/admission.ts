@@ -7,7 +7,7 @@ import type { Priority } from './service';
 export interface AdmissionLimits {
   /** Pairs of photo and question that come, wait or are in work; a request whose body is still to come counts as one. */
   readonly units: number;
-  /** Bytes of the bodies of those requests. */
+  /** Bytes of the bodies of those requests, as far as they have come. */
   readonly bytes: number;
   /** Units that can be in work at a time: what has begun is not interrupted, whatever comes after it. */
   readonly unitsInWork: number;
@@ -16,7 +16,7 @@ export interface AdmissionLimits {
 /** A request at the door: its headers are here, its body is not. */
 export interface Arrival {
   readonly priority: Priority;
-  /** Of its body, at most. */
+  /** Of its body, at most; it holds none of them before they come. */
   readonly bytes: number;
   /** From when its body is here to its answer. */
   readonly timeoutMs: number;
@@ -38,6 +38,8 @@ export interface Refusal {
 }
 
 const NOTHING: Load = { units: 0, uploads: 0, bytes: 0 };
+/** A request of whose body nothing has come. */
+const ENTERED: Load = { units: 1, uploads: 1, bytes: 0 };
 /** Of the units: however many send slowly, there is room for those whose photos are here. */
 const SHARE_OF_UPLOADS = 0.5;
 /** Paces waver: what is expected to take more than two thirds of its deadline may well miss it. */
@@ -67,23 +69,26 @@ export class Admission {
    * @throws ServiceError `overloaded`, with the time to come again
    */
   enter(arrival: Arrival): Ticket {
-    const ticket = new Ticket(this, arrival);
-    ticket.take(atTheDoor(arrival));
-    return ticket;
+    const refusal = this.refusalOf(arrival);
+    if (refusal !== undefined) {
+      throw toError(refusal);
+    }
+    return new Ticket(this, arrival);
   }
 
-  /** Why a request that holds nothing may not hold `wanted`, by default what it takes to enter; nothing where it may. */
-  refusalOf(arrival: Arrival, wanted = atTheDoor(arrival)): Refusal | undefined {
+  /** Why a request that holds nothing may not hold `wanted`, by default all that it may come to; nothing where it may. */
+  refusalOf(arrival: Arrival, wanted: Load = { ...ENTERED, bytes: arrival.bytes }): Refusal | undefined {
     const { priority, timeoutMs } = arrival;
-    const { units, uploads, bytes } = this.loads[priority];
+    const { units, uploads } = this.loads[priority];
     if (wanted.uploads > 0 && uploads + wanted.uploads > this.limits.units * SHARE_OF_UPLOADS) {
       return this.overloaded(priority, `${uploads} uploads are under way already.`);
     }
     if (units + wanted.units > this.limits.units) {
       return this.overloaded(priority, `${units} photos and questions are waiting already.`);
     }
-    if (bytes + wanted.bytes > this.limits.bytes) {
-      return this.overloaded(priority, `${Math.ceil(bytes / 1e6)} MB of photos are waiting already.`);
+    const full = this.refusalOfBytes(priority, wanted.bytes);
+    if (full !== undefined) {
+      return full;
     }
     const ahead = this.unitsAhead(priority);
     // It is done when its batch is, for which others will come as they have come before it.
@@ -95,6 +100,14 @@ export class Admission {
       return this.overloaded(priority, `The answer would take ${seconds}.`);
     }
     return undefined;
+  }
+
+  /** Why there is no room for so many bytes more. */
+  refusalOfBytes(priority: Priority, wanted: number): Refusal | undefined {
+    const { bytes } = this.loads[priority];
+    return bytes + wanted > this.limits.bytes
+      ? this.overloaded(priority, `${Math.ceil(bytes / 1e6)} MB of photos are waiting already.`)
+      : undefined;
   }
 
   /**
@@ -139,19 +152,26 @@ function toError({ code, detail, retryAfterSeconds }: Refusal): ServiceError {
   return new ServiceError(code, detail, { retryAfterSeconds });
 }
 
-function atTheDoor({ bytes }: Arrival): Load {
-  return { units: 1, uploads: 1, bytes };
-}
-
 /** What one request holds. */
 export class Ticket {
   private held = NOTHING;
-  private askedUnits = 0;
+  private askedUnits = ENTERED.units;
 
   constructor(
     private readonly admission: Admission,
     private readonly arrival: Arrival,
-  ) {}
+  ) {
+    this.hold(ENTERED);
+  }
+
+  /** Holds a part of the body that has come, beside what there was; otherwise `overloaded`. */
+  receive(bytes: number): ServiceError | undefined {
+    const refusal = this.admission.refusalOfBytes(this.arrival.priority, bytes);
+    if (refusal === undefined) {
+      this.hold({ ...this.held, bytes: this.held.bytes + bytes });
+    }
+    return refusal && toError(refusal);
+  }
 
   /**
    * Holds `wanted` in place of what it held; nothing where that is too much.

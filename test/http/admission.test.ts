@@ -159,19 +159,65 @@ test('a form that comes byte by byte is too slow', async () => {
 test('a client that leaves in the middle of its upload frees its slot', async () => {
   const socket = upload();
   await until(() => admission.loadOf('interactive').uploads === 1);
-  expect(admission.loadOf('interactive')).toEqual({ units: 1, uploads: 1, bytes: 50_000 });
+  expect(admission.loadOf('interactive')).toEqual({ units: 1, uploads: 1, bytes: 0 });
+  socket.write(Buffer.alloc(20_000));
+  await until(() => admission.loadOf('interactive').bytes === 20_000);
   socket.destroy();
   await until(() => admission.loadOf('interactive').units === 0);
   expect(admission.loadOf('interactive')).toEqual(IDLE);
 });
 
+describe('bodies that announce more than there is room for together', () => {
+  const CHUNKED = 'POST /caption HTTP/1.1\r\nHost: a\r\nContent-Type: %\r\nTransfer-Encoding: chunked\r\n\r\n';
+
+  beforeEach(async () => {
+    await server.close();
+    admission = new Admission({ units: 64, bytes: 65e6, unitsInWork: 4 }, rate);
+    server = await TestServer.start({ admission });
+  });
+
+  function chunked(type: string): Socket {
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write(CHUNKED.replace('%', type));
+    return socket;
+  }
+
+  test('slow ones keep nobody out', async () => {
+    const slow = Array.from({ length: 8 }, () => chunked('multipart/form-data; boundary=x'));
+    await until(() => admission.loadOf('interactive').uploads === 8);
+    expect(await server.post('/caption', form(['image', jpeg]))).toMatchObject({ status: 200 });
+    slow.forEach((socket) => socket.destroy());
+  });
+
+  test.each(['multipart/form-data; boundary=x', 'image/jpeg', 'application/json'])(
+    '%s: the one that finds no room for its next part is refused, and what it held is free',
+    async (type) => {
+      const filling = admission.enter({ priority: 'interactive', timeoutMs: 1_000, bytes: 0 });
+      filling.receive(900_000);
+      const socket = chunked(type);
+      await until(() => admission.loadOf('interactive').uploads === 2);
+      filling.receive(64e6);
+      const refused = once(socket, 'data') as Promise<[Buffer]>;
+      const part = Buffer.alloc(150_000, ' ');
+      socket.write(`${part.length.toString(16)}\r\n`);
+      socket.write(part);
+      socket.write('\r\n0\r\n\r\n');
+      expect((await refused)[0].toString()).toMatch(/^HTTP\/1.1 503 [^]*65 MB of photos are waiting already/);
+      await until(() => admission.loadOf('interactive').uploads === 1);
+      expect(admission.loadOf('interactive').bytes).toBe(64_900_000);
+    },
+  );
+});
+
 test('the load is in the metrics', async () => {
   const socket = upload();
   await until(() => admission.loadOf('interactive').uploads === 1);
+  socket.write(Buffer.alloc(50));
+  await until(() => admission.loadOf('interactive').bytes > 0);
   const { body } = await server.get('/metrics');
   expect(body).toContain('distillvlm_queue_depth{priority="interactive"} 1');
   expect(body).toContain('distillvlm_uploads{priority="interactive"} 1');
-  expect(body).toContain('distillvlm_body_bytes{priority="interactive"} 50000');
+  expect(body).toContain('distillvlm_body_bytes{priority="interactive"} 50');
   expect(body).toContain('distillvlm_uploads{priority="bulk"} 0');
   socket.destroy();
 });

@@ -88,6 +88,16 @@ test('a page of an origin that may read answers may read it', async () => {
   expect(refused.headers.get('access-control-allow-origin')).toBe('https://a.example');
 });
 
+test.each([
+  ['a body that is larger than any may be', { 'Content-Type': 'image/jpeg' }, 413],
+  ['a body of another type', { 'Content-Type': 'text/plain' }, 415],
+])('%s is told so, and not to come again', async (_circumstance, headers, status) => {
+  await start({ admission: new Admission({ units: 4, bytes: 1, unitsInWork: 1 }, new DrainRate()) });
+  const refused = await server.post('/caption', new Uint8Array(20_000_001), headers);
+  expect(refused.status).toBe(status);
+  expect(refused.headers.get('retry-after')).toBeNull();
+});
+
 test('a wrong header is told, and so is the end of the server', async () => {
   await start();
   expect(await ask({ 'X-Priority': 'urgent' })).toMatchObject({ status: 400 });

@@ -253,11 +253,11 @@ const BODIES: Row[] = [
     /charset/,
   ],
   [
-    'body that is not gzip as it says',
+    'body that is packed',
     () => server.post('/caption', '{}', { ...JSON_TYPE, 'Content-Encoding': 'gzip' }),
-    400,
-    'invalid_request',
-    /damaged/,
+    415,
+    'unsupported_media_type',
+    /without a Content-Encoding/,
   ],
   [
     'form that breaks off',

@@ -26,7 +26,10 @@ const overloaded = (detail: RegExp) =>
 
 test('a request holds a slot before its body is here, then what it really asks, and nothing once it has left', () => {
   const ticket = admission.enter(ARRIVAL);
-  expect(admission.loadOf('interactive')).toEqual({ units: 1, uploads: 1, bytes: 10 });
+  expect(admission.loadOf('interactive')).toEqual({ units: 1, uploads: 1, bytes: 0 });
+  ticket.receive(3);
+  ticket.receive(4);
+  expect(admission.loadOf('interactive')).toEqual({ units: 1, uploads: 1, bytes: 7 });
   ticket.take({ units: 6, uploads: 0, bytes: 7 });
   expect(admission.loadOf('interactive')).toEqual({ units: 6, uploads: 0, bytes: 7 });
   ticket.done(4);
@@ -60,11 +63,22 @@ test('uploads hold at most half of the slots, however slow they are', () => {
 });
 
 test('bytes are limited, however few the requests', () => {
+  expect(() => admission.enter({ ...ARRIVAL, bytes: 1_001 })).toThrow(overloaded(/^0 MB of photos/));
   const ticket = admission.enter({ ...ARRIVAL, bytes: 991 });
+  ticket.receive(991);
   expect(() => admission.enter(ARRIVAL)).toThrow(overloaded(/^1 MB of photos/));
+  expect(ticket.receive(10)).toEqual(overloaded(/^1 MB of photos/));
   // The body was smaller than it might have been.
   ticket.take({ units: 1, uploads: 0, bytes: 990 });
   expect(() => admission.enter(ARRIVAL)).not.toThrow();
+});
+
+test('uploads that announce much and bring little keep nobody out', () => {
+  const slow = Array.from({ length: 3 }, () => admission.enter({ ...ARRIVAL, bytes: 1_000 }));
+  slow.forEach((ticket) => {
+    ticket.receive(1);
+  });
+  expect(() => admission.enter({ ...ARRIVAL, bytes: 997 })).not.toThrow();
 });
 
 test('neither priority keeps the other out', () => {
