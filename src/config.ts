@@ -38,7 +38,10 @@ export const SETTINGS = {
   maxQueue: integer('MAX_QUEUE', 512, 256, 100_000),
   /** Of their bodies, which are in memory about twice; the largest form has 64 MB. */
   maxQueueMegabytes: integer('MAX_QUEUE_MB', 512, 64, 100_000),
-  /** Decoded side by side, at 3 to 8 bytes each in memory; the largest photo has 50 megapixels. */
+  /**
+   * Decoded side by side, at 7 bytes each in memory at most; those of AVIF count four times, of WebP twice. The largest
+   * photo has 50 megapixels, and one that counts more than all runs alone.
+   */
   decodeMegapixels: integer('DECODE_MEGAPIXELS', 100, 50, 10_000),
   /** A person waits that long at most; work that would end later is dropped. */
   requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 30_000, 1, 600_000),

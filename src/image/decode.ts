@@ -29,19 +29,40 @@ sharp.concurrency(1);
 sharp.cache(false);
 
 /**
+ * What a pixel of the format counts in the budget: these decoders hold the whole photo, and in more than one form
+ * (docs/operations.md, by bench/decode-memory.mjs).
+ */
+const WEIGHTS: Readonly<Record<string, number>> = { 'image/avif': 4, 'image/webp': 2 };
+
+/** Nobody waited for the photo any more when it was its turn. */
+export class NotDecoded extends Error {
+  override readonly name = 'NotDecoded';
+}
+
+export interface DecodeCircumstances {
+  /** For the photos that are decoded side by side; by default this one has its own. */
+  readonly budget?: PixelBudget;
+  readonly signal?: { readonly aborted: boolean };
+}
+
+/**
  * Decodes a JPEG, PNG, WebP, AVIF or GIF (of an animation the first frame), turns it upright, lays transparency on
  * white, converts it to sRGB and squashes it to the model's size.
- * @param budget for the photos that are decoded side by side; by default this one has its own
- * @throws ServiceError `unsupported_image_format`, `image_too_large`, `undecodable_image`
+ * @throws ServiceError `unsupported_image_format`, `image_too_large`, `undecodable_image`; NotDecoded
  * @see training/distillvlm/data/pixels.py, the same for training
  */
 export async function decodePhoto(
   bytes: Uint8Array,
   size: { readonly height: number; readonly width: number },
-  budget = new PixelBudget(IMAGE_LIMITS.maxPixels),
+  { budget = new PixelBudget(IMAGE_LIMITS.maxPixels), signal }: DecodeCircumstances = {},
 ): Promise<DecodedPhoto> {
-  const { width, height } = await readUprightSize(bytes);
-  return budget.use(width * height, async () => ({ pixels: await decode(bytes, width, height, size), width, height }));
+  const { width, height, weight } = await readHeader(bytes);
+  return budget.use(width * height * weight, async () => {
+    if (signal?.aborted) {
+      throw new NotDecoded();
+    }
+    return { pixels: await decode(bytes, width, height, size), width, height };
+  });
 }
 
 async function decode(
@@ -64,8 +85,8 @@ async function decode(
   }
 }
 
-/** Reads the header alone, so that a file that claims to be huge costs nothing. */
-async function readUprightSize(bytes: Uint8Array): Promise<{ width: number; height: number }> {
+/** Reads the header alone, so that a file that claims to be huge costs nothing. @returns the size of the upright photo */
+async function readHeader(bytes: Uint8Array): Promise<{ width: number; height: number; weight: number }> {
   if (bytes.length === 0) {
     throw new ServiceError('undecodable_image', 'The image is empty.');
   }
@@ -75,8 +96,8 @@ async function readUprightSize(bytes: Uint8Array): Promise<{ width: number; heig
   if (isHeic(bytes)) {
     throw unsupportedFormat(bytes);
   }
-  const { mediaType, autoOrient: size } = await readMetadata(bytes);
-  if (!ACCEPTED_MEDIA_TYPES.includes(mediaType ?? '')) {
+  const { mediaType = '', autoOrient: size } = await readMetadata(bytes);
+  if (!ACCEPTED_MEDIA_TYPES.includes(mediaType)) {
     throw unsupportedFormat(bytes);
   }
   if (size.width * size.height > IMAGE_LIMITS.maxPixels) {
@@ -85,7 +106,7 @@ async function readUprightSize(bytes: Uint8Array): Promise<{ width: number; heig
       `The image is ${size.width} x ${size.height}; ${IMAGE_LIMITS.maxPixels / 1e6} megapixels are the limit.`,
     );
   }
-  return size;
+  return { ...size, weight: WEIGHTS[mediaType] ?? 1 };
 }
 
 async function readMetadata(bytes: Uint8Array): Promise<sharp.Metadata> {

@@ -3,7 +3,7 @@ export class PixelBudget {
   private inUse = 0;
   private readonly waiting: { readonly pixels: number; readonly start: () => void }[] = [];
 
-  /** @param limit a photo that is larger than all of it runs alone */
+  /** @param limit in pixels, of which a format may count some several times; a photo that is larger than all of it runs alone */
   constructor(private readonly limit: number) {}
 
   async use<Result>(pixels: number, work: () => Promise<Result>): Promise<Result> {

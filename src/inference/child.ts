@@ -55,6 +55,9 @@ async function load({ bundles, predictor, threads, device: wish, precision, slot
   const onStage = (report: StageReport): void => {
     send({ type: 'stage', report });
   };
+  const onDecoded = (): void => {
+    send({ type: 'decoded' });
+  };
   const opened = await Promise.all(
     bundles.map(({ directory, manifestSha256 }) => Bundle.open(directory, manifestSha256)),
   );
@@ -68,7 +71,7 @@ async function load({ bundles, predictor, threads, device: wish, precision, slot
         executionProviders,
         precision: precisionOn(name, precision, precisionsOf(bundle.manifest)),
       };
-      return Predictor.load(bundle, { ...predictor, session }, onStage);
+      return Predictor.load(bundle, { ...predictor, session }, onStage, onDecoded);
     });
     return Promise.all(loading);
   });

@@ -65,6 +65,8 @@ export type MessageToParent =
   | ({ readonly type: 'ready' } & Readiness)
   /** While a batch runs, at the end of each stage. */
   | { readonly type: 'stage'; readonly report: StageReport }
+  /** Of a batch or of the one behind it, for each photo. */
+  | { readonly type: 'decoded' }
   /** One for each photo of the batch, in their order. */
   | {
       readonly type: 'outcomes';

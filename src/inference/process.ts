@@ -10,7 +10,7 @@ import { PHOTO_PIPE, sendPhotos } from './photo-pipe';
 export interface ProcessOptions extends LoadOrder {
   /** Path of the compiled `child.js`. */
   readonly entry: string;
-  /** What no stage of a batch takes; one that does has hung, and costs the process. */
+  /** What no stage of a batch takes, of decoding no photo; one that does has hung, and costs the process. */
   readonly stageTimeoutMs: number;
   /** What loading and warming up does not take; a process that does has hung. By default 5 minutes. */
   readonly loadTimeoutMs?: number | undefined;
@@ -163,12 +163,14 @@ export class InferenceProcess {
   }
 
   private hear(message: MessageToParent): void {
-    if (message.type !== 'stage') {
+    if (message.type !== 'stage' && message.type !== 'decoded') {
       this.waiting.get(message.type === 'ready' ? undefined : message.id)?.resolve(message);
     } else if (this.watchdog !== undefined) {
-      // Stages of the warm-up are of no batch.
+      // Those of the warm-up are of no batch.
       this.noteProgress();
-      this.options.onStage?.(message.report);
+      if (message.type === 'stage') {
+        this.options.onStage?.(message.report);
+      }
     }
   }
 
@@ -180,7 +182,7 @@ export class InferenceProcess {
     }, timeoutMs);
   }
 
-  /** Of all that is in hand one batch is at work, and every stage has the whole time. */
+  /** Of all that is in hand one batch is at work, and every stage and photo has the whole time. */
   private noteProgress(): void {
     clearTimeout(this.watchdog);
     this.watchdog = this.batchesInHand > 0 ? this.watch(this.options.stageTimeoutMs) : undefined;

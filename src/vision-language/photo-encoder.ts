@@ -1,5 +1,5 @@
 import { ServiceError } from '../errors';
-import { type DecodedPhoto, decodePhoto } from '../image/decode';
+import { type DecodedPhoto, decodePhoto, NotDecoded } from '../image/decode';
 import type { PixelBudget } from '../image/pixel-budget';
 import type { Encoding, EncodingCache } from './encoding-cache';
 import type { Detection, Objects, VisionLanguageModel } from './model';
@@ -33,6 +33,7 @@ export class PhotoEncoder {
     private readonly pixelBudget: PixelBudget,
     private readonly cache: EncodingCache,
     private readonly stages: Stages,
+    private readonly onDecoded: () => void,
   ) {}
 
   /** @param turn before which no graph runs; it may not reject */
@@ -43,7 +44,7 @@ export class PhotoEncoder {
     const decoded = await this.stages.run(
       'decode',
       requests,
-      (photos) => Promise.all(photos.map(({ image }) => this.decode(image))),
+      (photos) => Promise.all(photos.map((photo) => this.decode(photo))),
       (request, photo) => ({ ...request, photo, key: this.cache.keyOf(photo.pixels) }),
     );
     await turn;
@@ -101,14 +102,19 @@ export class PhotoEncoder {
     return photos.flatMap(({ key }, n) => encoded.slice(n, n + 1).map((encoding) => ({ key, encoding })));
   }
 
-  private async decode(image: Uint8Array): Promise<DecodedPhoto | Ended> {
+  private async decode({ image, signal }: PhotoRequest): Promise<DecodedPhoto | Ended> {
     try {
-      return await decodePhoto(image, this.imageSize, this.pixelBudget);
+      return await decodePhoto(image, this.imageSize, { budget: this.pixelBudget, signal });
     } catch (error) {
       if (error instanceof ServiceError) {
         return new Ended(error);
       }
+      if (error instanceof NotDecoded) {
+        return new Ended('cancelled');
+      }
       throw error;
+    } finally {
+      this.onDecoded();
     }
   }
 }

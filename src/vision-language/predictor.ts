@@ -51,12 +51,14 @@ export class Predictor {
 
   /**
    * @param onStage called at the end of each stage
+   * @param onDecoded called for each photo of the first stage, however it ended: together they may take long
    * @throws BundleError when a graph of the bundle is not what its manifest says.
    */
   static async load(
     bundle: Bundle,
     { session, maxPixelsInDecoding, cacheBytes }: PredictorOptions,
     onStage: (report: StageReport) => void = () => undefined,
+    onDecoded: () => void = () => undefined,
   ): Promise<Predictor> {
     const { name, version, image } = bundle.manifest;
     const model = await VisionLanguageModel.load(bundle, session);
@@ -65,7 +67,7 @@ export class Predictor {
     return new Predictor(
       bundle,
       model,
-      new PhotoEncoder(model, image, new PixelBudget(maxPixelsInDecoding), cache, stages),
+      new PhotoEncoder(model, image, new PixelBudget(maxPixelsInDecoding), cache, stages, onDecoded),
       new Tokenizer(await bundle.readJson('tokenizer.json')),
       await readVocabulary(bundle),
       stages,

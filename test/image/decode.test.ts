@@ -1,5 +1,6 @@
 import sharp from 'sharp';
-import { decodePhoto } from '../../src/image/decode';
+import { decodePhoto, NotDecoded } from '../../src/image/decode';
+import { PixelBudget } from '../../src/image/pixel-budget';
 import { goldenImage, readGolden } from '../golden';
 import { photo, pngClaiming, SVG } from '../photos';
 
@@ -93,4 +94,35 @@ test.each(['jpeg', 'png', 'webp', 'avif', 'gif'] as const)('%s is read', async (
   pixels.forEach((value, n) => {
     expect(Math.abs(value - (teal[n % 3] ?? 0))).toBeLessThanOrEqual(4);
   });
+});
+
+test.each([
+  ['jpeg', 1],
+  ['png', 1],
+  ['gif', 1],
+  ['webp', 2],
+  ['avif', 4],
+] as const)('%s counts %i times in the budget: its decoder takes so much more memory', async (format, weight) => {
+  const counted: number[] = [];
+  const budget = new PixelBudget(1);
+  budget.use = (pixels, work) => {
+    counted.push(pixels);
+    return work();
+  };
+  await decodePhoto(await photo(format), SIZE, { budget });
+  expect(counted).toEqual([weight * 12 * 8]);
+});
+
+test('a photo that nobody waits for any more when its turn comes is not decoded', async () => {
+  const budget = new PixelBudget(1);
+  let free!: () => void;
+  const before = budget.use(1, () => new Promise<void>((resolve) => (free = resolve)));
+  const leaving = new AbortController();
+  const decoded = expect(decodePhoto(await photo(), SIZE, { budget, signal: leaving.signal })).rejects.toThrow(
+    NotDecoded,
+  );
+  leaving.abort();
+  free();
+  await before;
+  await decoded;
 });

@@ -128,6 +128,13 @@ test('a photo in which a stage hangs costs its process, and its companions are a
   expect(reasons).toEqual(['hung', 'hung']);
 });
 
+test('a batch whose photos take long together has not hung', async () => {
+  const underTest = start({ stageTimeoutMs: 3_000 });
+  const pid = await underTest.pid();
+  await expect(batchOf(underTest, 'slow')).resolves.toBe('slow');
+  expect(underTest.pids).toEqual([pid]);
+});
+
 test('a photo that breaks its batch twice fails with the reason as cause, and the process lives on', async () => {
   const underTest = start();
   const pid = await underTest.pid();

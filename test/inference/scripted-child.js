@@ -1,12 +1,13 @@
 const { Buffer } = require('node:buffer');
 const { readFileSync, readSync, writeFileSync } = require('node:fs');
+const { setTimeout: sleep } = require('node:timers/promises');
 
 /**
  * Stands in for the compiled child.js. Its bundle is a file with the number of processes that die while they load, or
  * "hang" for one that does not come to an end with it.
  * Of a batch it does what the photos say: "die" ends the process, even while another batch is at work, "break" fails the
  * batch, "wait" holds it until one photo is cancelled, "pid" is captioned with the process's id, "hang" stops it in the
- * middle of a stage, anything else is captioned with the names of all photos in the batch.
+ * middle of a stage, "slow" is decoded photo by photo for four seconds, anything else is captioned with the names of all photos in the batch.
  */
 const cancellations = new Map();
 let turn = Promise.resolve();
@@ -65,6 +66,10 @@ async function run(id, photos, cancelled) {
   }
   if (photos.includes('hang')) {
     process.kill(process.pid, 'SIGSTOP');
+  }
+  for (let n = 0; photos.includes('slow') && n < 8; n += 1) {
+    await sleep(500);
+    reply({ type: 'decoded' });
   }
   const dropped = photos.includes('wait') ? await cancelled : await Promise.race([cancelled, undefined]);
   const caption = photos.includes('pid') ? String(process.pid) : photos.join(' ');

@@ -124,3 +124,19 @@ function leavesAfterDecoding(): { readonly aborted: boolean } {
     },
   };
 }
+
+test('a photo that is cancelled while those before it are decoded ends, and each that is decoded is told', async () => {
+  const leaving = new AbortController();
+  let decoded = 0;
+  const options = { session: { threads: 1, executionProviders: ['cpu'] }, maxPixelsInDecoding: 1, cacheBytes: 0 };
+  predictor = await Predictor.load(await Bundle.open(TINY_BUNDLE), options, undefined, () => {
+    decoded += 1;
+    leaving.abort();
+  });
+  const results = await predictor.caption(
+    [waiting, leaving.signal].map((signal) => ({ image: photos.a, signal })),
+    OPTIONS,
+  );
+  expect(results).toEqual([expect.objectContaining({ width: expect.any(Number) as number }), new Ended('cancelled')]);
+  expect(decoded).toBe(2);
+});
