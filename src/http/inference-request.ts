@@ -119,10 +119,13 @@ function decodePhotos({ image, images }: Fields): PhotoSource[] {
   });
 }
 
-/** Base64 in either alphabet, wrapped or not, alone or in a data URL. */
+/** Each character fits in one place only, so that no text makes the search go back. */
+const BASE64 = /^\s*[\w+/-][\w+/\s-]*(?:=\s*){0,2}$/;
+
+/** Base64 in either alphabet, wrapped or not, alone or in a data URL. Blanks are left for the decoder to skip. */
 function decodeBase64(text: string): Uint8Array | undefined {
-  const base64 = text.replace(/^data:image\/[\w.+-]+;base64,/, '').replace(/\s+/g, '');
-  return /^[\w+/-]+={0,2}$/.test(base64) ? Buffer.from(base64, 'base64') : undefined;
+  const base64 = text.replace(/^data:image\/[\w.+-]+;base64,/, '');
+  return BASE64.test(base64) ? Buffer.from(base64, 'base64') : undefined;
 }
 
 function decodingOptions(fields: Fields, { defaults, limits }: ModelFacts): DecodingOptions {

@@ -48,6 +48,14 @@ const IMAGES: Row[] = [
   ['13 MB of JSON', () => json({ image: 'A'.repeat(13_000_000) }), 413, 'body_too_large', /send a form/],
   ['base64 that is not', () => json({ image: 'h€llo' }), 400, 'invalid_request', /base64/],
   [
+    '11 MB of blanks that end in something else',
+    () => json({ image: `A${' '.repeat(11_000_000)}€` }),
+    400,
+    'invalid_request',
+    /base64/,
+  ],
+  ['base64 with its end in the middle', () => json({ image: 'AAA=AAAA' }), 400, 'invalid_request', /base64/],
+  [
     'a URL in place of a photo, where no host is allowed',
     () => json({ images: ['https://a.example/b.jpg'] }),
     400,

@@ -33,6 +33,10 @@ describe('a caption arrives in every form', () => {
       () => server.postJson('/caption', { image: `data:image/jpeg;base64,${base64}`, num_beams: 3, regions: true }),
     ],
     [
+      'JSON with a blank behind each character of its base64',
+      () => server.postJson('/caption', { image: base64.replace(/./g, '$& '), num_beams: 3, regions: true }),
+    ],
+    [
       'JSON with wrapped base64',
       () => server.postJson('/caption', { image: base64.replace(/.{76}/g, '$&\n'), num_beams: 3, regions: true }),
     ],
