@@ -26,6 +26,7 @@ interface Document {
 
 /** Responses where there is no operation, as the document's introduction says. */
 const WITHOUT_OPERATION: Operation['responses'] = {
+  400: { $ref: '#/components/responses/BadRequest' },
   404: { $ref: '#/components/responses/NotFound' },
   405: { $ref: '#/components/responses/MethodNotAllowed' },
 };

@@ -65,7 +65,19 @@ function toServiceError(error: unknown): ServiceError {
   if (error instanceof ServiceError) {
     return error;
   }
+  if (error instanceof URIError) {
+    return new ServiceError('not_found', 'The path is not percent-encoded as a path is.', { cause: error });
+  }
+  if (isOfRequest(error)) {
+    return new ServiceError('invalid_request', 'The request cannot be understood.', { cause: error });
+  }
   return new ServiceError('internal_error', 'The server failed; the request id finds the reason in its log.', {
     cause: error,
   });
+}
+
+/** Express and what it brings say by a status that it is the request that is wrong. */
+function isOfRequest(error: unknown): boolean {
+  const status = error instanceof Error && 'status' in error ? Number(error.status) : NaN;
+  return status >= 400 && status < 500;
 }

@@ -293,6 +293,14 @@ const BODIES: Row[] = [
   ],
   ['path that does not exist', () => server.post('/captions', null), 404, 'not_found', /\/docs/],
   ['path that is not percent-encoded', () => server.get('/docs/%E0%A4%A'), 404, 'not_found', /path/],
+  ['parameter that is not', () => server.get('/v2/models/%E0%A4%A/ready'), 404, 'not_found', /percent-encoded/],
+  [
+    'range that a file does not have',
+    () => server.get('/docs/swagger-ui.css', { headers: { Range: 'bytes=99999999-' } }),
+    400,
+    'invalid_request',
+    /cannot be understood/,
+  ],
   ['wrong method', () => server.get('/caption'), 405, 'method_not_allowed', /POST/],
   ['wrong method for a page', () => server.post('/models', null), 405, 'method_not_allowed', /GET/],
 ];
@@ -322,6 +330,7 @@ test('nothing of what a client sent is logged', async () => {
   await json({ image: base64(), secret_field: 'secret value' });
   await server.post('/vqa?question=secret%20question', new Uint8Array(jpeg), { 'Content-Type': 'image/jpeg' });
   await server.get('/secret-path?secret=1');
+  await server.get('/v2/models/secret%E0%A4%A/ready');
   expect(server.log.length).toBeGreaterThan(2);
   expect(server.log.join()).not.toContain('secret');
 });
