@@ -22,6 +22,8 @@ import { modelId, type ServedModels } from './vision-language/facts';
 const CLOSE_MS = 20_000;
 /** Of it, what the inference processes keep for ending themselves. */
 const CLOSE_INFERENCE_MS = 1_500;
+/** Of probes, of who is refused, and idle ones. */
+const OTHER_CONNECTIONS = 1_000;
 /** Who asks at the end is still told that it is the end: longer than a request is on its way. */
 const CLOSE_GRACE_MS = 250;
 
@@ -85,10 +87,15 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
   };
   const servers: HttpServer[] = [];
   try {
-    servers.push(await HttpServer.listen(door.listener, settings.host, settings.port));
-    if (adminKeys !== undefined && settings.adminPort > 0) {
+    const { host, port, adminHost, adminPort, maxQueue } = settings;
+    // All that both priorities let in may come by connections of their own.
+    const maxConnections = 2 * maxQueue + OTHER_CONNECTIONS;
+    servers.push(await HttpServer.listen(door.listener, { host, port, maxConnections }));
+    if (adminKeys !== undefined && adminPort > 0) {
       const admin = createAdminApp({ keys: adminKeys, reload, metrics, tracing, logger });
-      servers.push(await HttpServer.listen(admin, settings.adminHost, settings.adminPort));
+      servers.push(
+        await HttpServer.listen(admin, { host: adminHost, port: adminPort, maxConnections: OTHER_CONNECTIONS }),
+      );
     }
   } catch (error) {
     await Promise.all(servers.map((server) => server.close(0)));

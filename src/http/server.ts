@@ -5,16 +5,34 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 /** The largest form at 2 Mbit/s; Node ends the connection of a request that takes longer to arrive. */
 const REQUEST_ARRIVAL_MS = 256_000;
 
+/** A client that takes nothing of its response for so long is gone; that of a request in work has nothing to take. */
+const STALL_MS = 30_000;
+
+/** Requests that one connection may have sent ahead; browsers send none. */
+const MOST_AHEAD = 16;
+
+export interface ServerOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Further ones are closed at once, while there are file descriptors left to do so. */
+  readonly maxConnections: number;
+  readonly stallMs?: number;
+}
+
+/** What is known of a connection: it has one request in work at a time, so that it holds what one request does. */
+interface Line {
+  isBusy: boolean;
+  /** Requests that were sent before the answer to another; each begins its work when it is called. */
+  readonly ahead: (() => void)[];
+}
+
 /** Under requests that do not end, a turn of the event loop without any comes within some tenths of a second. */
 const QUIET_TURN_MS = 2_000;
 
 /** A listening HTTP server that can be drained. */
 export class HttpServer {
-  /**
-   * Each connection with the number of its requests that have no full response yet. Node's own closeIdleConnections
-   * leaves out those that have asked nothing yet, such as a browser opens in advance.
-   */
-  private readonly requests = new Map<Socket, number>();
+  /** Node's own closeIdleConnections leaves out those that have asked nothing yet, such as a browser opens in advance. */
+  private readonly lines = new Map<Socket, Line>();
   private readonly responses = new Set<ServerResponse>();
   /** Connections and requests that have come so far. */
   private arrivals = 0;
@@ -23,18 +41,29 @@ export class HttpServer {
   private constructor(private readonly server: Server) {
     server.on('connection', (socket: Socket) => {
       this.arrivals += 1;
-      this.requests.set(socket, 0);
-      socket.once('close', () => this.requests.delete(socket));
+      this.lines.set(socket, { isBusy: false, ahead: [] });
+      socket.once('close', () => this.lines.delete(socket));
+    });
+    server.on('timeout', (socket: Socket) => {
+      if (socket.writableLength > 0 || this.lines.get(socket)?.isBusy !== true) {
+        socket.destroy();
+      }
     });
   }
 
   /** @throws the system's error when the address is taken or not this host's. */
-  static async listen(app: RequestListener, host: string, port: number): Promise<HttpServer> {
+  static async listen(
+    app: RequestListener,
+    { host, port, maxConnections, stallMs = STALL_MS }: ServerOptions,
+  ): Promise<HttpServer> {
     const server = createServer({ requestTimeout: REQUEST_ARRIVAL_MS });
+    server.maxConnections = maxConnections;
+    server.setTimeout(stallMs);
     const http = new HttpServer(server);
     const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-      http.follow(request.socket, response);
-      app(request, response);
+      http.inTurn(request.socket, response, () => {
+        app(request, response);
+      });
     };
     // `app` refuses a body before a client that asks (Expect: 100-continue) has sent it.
     server.on('request', onRequest).on('checkContinue', onRequest);
@@ -64,8 +93,8 @@ export class HttpServer {
     await this.takeAllThatWait();
     const closed = new Promise((resolve) => this.server.close(resolve));
     await sleep(graceMs);
-    for (const [socket, requests] of this.requests) {
-      if (requests === 0) {
+    for (const [socket, { isBusy }] of this.lines) {
+      if (!isBusy) {
         socket.destroySoon();
       }
     }
@@ -86,27 +115,44 @@ export class HttpServer {
     } while (this.arrivals > before && performance.now() < endMs);
   }
 
-  private follow(socket: Socket, response: ServerResponse): void {
+  /** Begins a request when those before it on its connection have been answered. */
+  private inTurn(socket: Socket, response: ServerResponse, begin: () => void): void {
+    const line = this.lines.get(socket);
     this.arrivals += 1;
-    this.count(socket, 1);
+    if (line === undefined || line.ahead.length === MOST_AHEAD) {
+      socket.destroy();
+      return;
+    }
+    const work = (): void => {
+      this.follow(socket, line, response);
+      begin();
+    };
+    if (line.isBusy) {
+      line.ahead.push(work);
+    } else {
+      work();
+    }
+  }
+
+  private follow(socket: Socket, line: Line, response: ServerResponse): void {
+    line.isBusy = true;
     this.responses.add(response);
     if (this.closing) {
       sayLast(response);
     }
     response.once('close', () => {
       this.responses.delete(response);
-      if (this.count(socket, -1) === 0 && this.closing) {
+      line.isBusy = false;
+      if (socket.destroyed) {
+        return;
+      }
+      const next = line.ahead.shift();
+      if (next !== undefined) {
+        next();
+      } else if (this.closing) {
         socket.destroySoon();
       }
     });
-  }
-
-  private count(socket: Socket, change: number): number {
-    const requests = (this.requests.get(socket) ?? 0) + change;
-    if (this.requests.has(socket)) {
-      this.requests.set(socket, requests);
-    }
-    return requests;
   }
 }
 

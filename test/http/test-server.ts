@@ -47,6 +47,8 @@ export const MODEL: ModelFacts = {
 
 export const DOCUMENT = new ApiDocument(path.join(__dirname, '../../openapi.yaml'));
 
+const LOCAL = { host: '127.0.0.1', port: 0, maxConnections: 1_000 };
+
 export interface Answer {
   readonly status: number;
   readonly type: string;
@@ -82,8 +84,8 @@ export class TestServer {
 
   static async start(options: Partial<AppOptions> = {}): Promise<TestServer> {
     const test = new TestServer(new FakeService(), await ApiKeys.read(keyFile(lineOf('alice', KEY))), options);
-    test.server = await HttpServer.listen(test.door.listener, '127.0.0.1', 0);
-    test.adminServer = await HttpServer.listen(test.admin, '127.0.0.1', 0);
+    test.server = await HttpServer.listen(test.door.listener, LOCAL);
+    test.adminServer = await HttpServer.listen(test.admin, LOCAL);
     return test;
   }
 
