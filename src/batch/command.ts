@@ -8,7 +8,7 @@ import type { Summary } from './summary';
 import { withWorkOptions, work, type WorkOptions } from './work-command';
 
 const SOME_PHOTO_FAILED = 1;
-const CANNOT_RUN = 2;
+export const CANNOT_RUN = 2;
 
 /** The command `score`; its action sets the exit code: 1 where items failed, 2 where the run could not be. */
 export function scoreCommand(): Command {

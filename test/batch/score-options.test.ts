@@ -133,6 +133,12 @@ test.each([
   ]);
 });
 
+test('a setting with a value that it may not have is a sentence', async () => {
+  const { code, said } = await score([photos(), '--out', out()], { environment: { LOG_LEVEL: 'verbose' } });
+  expect(said).toBe('error: LOG_LEVEL is "verbose", and must be one of debug, info, warn, error, silent.\n');
+  expect(code).toBe(CANNOT_RUN);
+});
+
 test('DEVICE is obeyed, and a run that began on another is refused by name', async () => {
   // A GPU that no machine has, with onnxruntime's CUDA library or without.
   const environment = { DEVICE: 'cuda:99' };
