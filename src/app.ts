@@ -80,7 +80,7 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
   };
   const door = new Door(createApp(options), options);
   const reload = async (): Promise<ServedModels> => {
-    await Promise.all([keys?.reload(), adminKeys?.reload()]);
+    await ApiKeys.reload(...[keys, adminKeys].filter((each) => each !== undefined));
     const models = await service.reload();
     logger.info({ event: 'reloaded', models: models.map(modelId) });
     return models;

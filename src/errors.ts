@@ -20,6 +20,7 @@ export const ERRORS = {
   unsupported_media_type: { status: 415, title: 'The content type is not accepted' },
   unsupported_image_format: { status: 415, title: 'The image format is not accepted' },
   bundle_refused: { status: 422, title: 'The bundles cannot be served' },
+  keys_refused: { status: 422, title: 'The keys cannot be used' },
   image_unavailable: { status: 422, title: 'The image cannot be fetched' },
   undecodable_image: { status: 422, title: 'The image cannot be decoded' },
   rate_limited: { status: 429, title: 'The client makes too many requests' },

@@ -9,7 +9,7 @@ export interface AdminOptions extends Observers {
   readonly keys: ApiKeys;
   /**
    * Reads bundles and keys again.
-   * @throws ServiceError `bundle_refused`
+   * @throws ServiceError `keys_refused`, `bundle_refused`
    */
   readonly reload: () => Promise<ServedModels>;
 }

@@ -26,9 +26,19 @@ export class ApiKeys {
     return new ApiKeys(file, await readHashes(file));
   }
 
-  /** Reads the file again. @throws SettingsError as `read`; then the keys stay as they are */
-  async reload(): Promise<void> {
-    this.hashes = await readHashes(this.file);
+  /**
+   * Reads the files again; where one of them is not right, the keys of all stay as they are.
+   * @throws ServiceError `keys_refused`
+   */
+  static async reload(...all: readonly ApiKeys[]): Promise<void> {
+    try {
+      const read = await Promise.all(all.map(({ file }) => readHashes(file)));
+      for (const [n, keys] of all.entries()) {
+        keys.hashes = read[n] ?? [];
+      }
+    } catch (cause) {
+      throw cause instanceof SettingsError ? new ServiceError('keys_refused', cause.message, { cause }) : cause;
+    }
   }
 
   /**

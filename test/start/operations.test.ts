@@ -103,6 +103,9 @@ test('a bundle replaced by a broken one leaves the old one serving, even where i
     code: 'bundle_refused',
     detail: expect.stringContaining('answers.json') as string,
   });
+  await writeFile(admin.ADMIN_KEYS_FILE, 'no key');
+  const unread = await reload({ Authorization: 'Bearer k' });
+  expect([unread.status, await unread.json()]).toMatchObject([422, { code: 'keys_refused' }]);
   process.kill((await server.event('inference_process_ready')).pid ?? 0, 'SIGKILL');
   await server.event('inference_process_gone');
   expect(await caption(url)).toMatchObject({ status: 200, model: 'tiny@1.0.0' });
