@@ -28,6 +28,8 @@ const PAUSE_SECONDS = 1;
 const LONGEST_PAUSE_SECONDS = 60;
 /** A longer one would end at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** As long as a server's longest deadline; what says nothing for five minutes is cut off by `fetch` itself. */
+const REQUEST_MS = 600_000;
 /** Refusals that are not about the photo and pass, as `openapi.yaml` names them; they may last long. */
 const PASSING: readonly unknown[] = ['rate_limited', 'not_ready', 'overloaded', 'shutting_down'];
 /** A proxy that finds no server has no code. */
@@ -36,7 +38,7 @@ const GATEWAY_STATUSES: readonly number[] = [502, 503, 504];
 /**
  * Asks again while the server is full, restarts, or is cut off in the middle of its answer.
  * @param patience failures in a row, at least 1
- * @throws RunError when it does not answer, or wants another key
+ * @throws RunError when it does not answer, wants another key, or sends on to another address
  */
 export async function persist(
   server: ServerAddress,
@@ -52,6 +54,9 @@ export async function persist(
     try {
       answer = await ask(url, { ...request, headers: { ...request.headers, ...key } });
     } catch (error) {
+      if (error instanceof RunError) {
+        throw error;
+      }
       cause = error;
     }
     const code = typeof answer?.body === 'object' ? answer.body.code : undefined;
@@ -85,7 +90,14 @@ export async function persist(
 }
 
 async function ask(url: URL, request: ServerRequest): Promise<Answer> {
-  const response = await fetch(url, request);
+  // Whoever follows is to GET where a POST is sent on, and photo and key would go to who knows whom.
+  const response = await fetch(url, { ...request, redirect: 'manual', signal: AbortSignal.timeout(REQUEST_MS) });
+  const location = response.headers.get('Location');
+  if (response.status >= 300 && response.status < 400 && location !== null) {
+    throw new RunError(
+      `${url.origin}${url.pathname} sends on to ${location}; give the address that it is at by --url.`,
+    );
+  }
   const text = await response.text();
   const isJson = /\bjson\b/.test(response.headers.get('Content-Type') ?? '');
   const said: unknown = isJson ? JSON.parse(text) : text;

@@ -13,6 +13,9 @@ export interface ServerScorerOptions extends ServerAddress {
   readonly store: ObjectStore;
 }
 
+/** There is nothing at the path, or it takes no photos, whichever. */
+const NOT_A_SERVER: readonly number[] = [404, 405];
+
 /** Requests of a photo that fail in a row: the server is gone. With the pauses between them about a minute. */
 const PATIENCE = 7;
 
@@ -67,9 +70,10 @@ export class ServerScorer implements Scorer {
       }
       throw error;
     }
+    const route = item.question === undefined ? 'caption' : 'vqa';
     const { status, body } = await persist(
       this.server,
-      `${item.question === undefined ? 'caption' : 'vqa'}?${this.query(item)}`,
+      `${route}?${this.query(item)}`,
       {
         method: 'POST',
         // Whichever type of image: the server goes by the bytes.
@@ -80,6 +84,9 @@ export class ServerScorer implements Scorer {
     );
     if (typeof body === 'string') {
       throw new RunError(`${this.server.url} answered ${status} with something else than JSON: ${body.slice(0, 200)}`);
+    }
+    if (NOT_A_SERVER.includes(status)) {
+      throw new RunError(`${this.server.url} answered ${status} to /${route}; is it the address of a server?`);
     }
     if (status === 200) {
       return this.toOutcome(body as Reply);

@@ -28,6 +28,8 @@ const cutOff: Reply = (response) => {
   response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': '500' }).write('{"model":');
   setImmediate(() => response.socket?.destroy());
 };
+const noEnd: Reply = (response) =>
+  void response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': '500' }).write('{"model":');
 const noAnswer: Reply = (response) => void response.socket?.destroy();
 const CAPTION = { model: 'tiny@1', caption: 'a dog', score: 0.123456, log_probability: -2, width: 4, height: 3, no: 1 };
 const fine = json(200, CAPTION);
@@ -120,11 +122,29 @@ test.each<[string, Reply[], RegExp]>([
   ['does not come back', Array<Reply>(7).fill(noAnswer), /cannot be reached: other side closed\.$/],
   ['is behind a proxy without it', Array<Reply>(7).fill(html(502)), /answered 502 again and again: <h1>nginx<\/h1>$/],
   ['is behind a proxy that refuses', [html(413)], /answered 413 with something else than JSON: <h1>nginx<\/h1>$/],
+  [
+    'takes no photos',
+    [refusal(405, 'method_not_allowed')],
+    /answered 405 to \/caption; is it the address of a server\?$/,
+  ],
+  [
+    'sends on to another',
+    [(response) => void response.writeHead(301, { Location: 'https://a.example/at/caption' }).end()],
+    /^http:.*\/at\/caption sends on to https:\/\/a\.example\/at\/caption; give the address/,
+  ],
   ['has another bundle now', [json(200, { ...CAPTION, model: 'tiny@2' })], /the bundle tiny@2 now; .* with tiny@1\.$/],
 ])('a server that %s ends the run with a sentence', async (_how, answers, sentence) => {
   const failed = scored(...answers);
   await expect(failed).rejects.toThrow(RunError);
   await expect(failed).rejects.toThrow(sentence);
+});
+
+test('an answer that does not end is cut off, and asked for again', async () => {
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  const shortened = jest.spyOn(AbortSignal, 'timeout').mockImplementation(() => timeout(500));
+  expect(await scored(noEnd)).toEqual(OUTCOME);
+  expect(pausedSeconds()).toEqual([1]);
+  shortened.mockRestore();
 });
 
 test('where no server is, none is waited for', async () => {
