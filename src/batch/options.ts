@@ -50,6 +50,9 @@ export const WHOLE: Shard = { index: 0, count: 1 };
  */
 const DEFAULT_BATCH_SIZE = 8;
 
+/** A worker's processes are ready for any run's, and a whole batch goes through the graphs at once. */
+export const LARGEST_BATCH = 256;
+
 /** Adds the arguments of a run, which README.md promises. */
 export function withRunOptions(command: Command, settings: Settings): Command {
   return command
@@ -79,7 +82,7 @@ export function withRunOptions(command: Command, settings: Settings): Command {
     .option('--shard <i/n>', 'only the ith of n parts, from 0; "score merge" puts them together', shardOf, WHOLE)
     .option('--restart', 'begins anew, where the output is of an earlier run')
     .option('--retry-failed', 'tries broken items again')
-    .option('--batch-size <number>', 'items that share a run of the graphs', wholeNumber, DEFAULT_BATCH_SIZE)
+    .option('--batch-size <number>', 'items that share a run of the graphs', batchSize, DEFAULT_BATCH_SIZE)
     .option('--workers <number>', 'processes that each hold the bundle', wholeNumber, settings.inferenceProcesses)
     .option('--url <address>', 'lets a running server do the work; its key is read from API_KEY')
     .addOption(
@@ -103,6 +106,14 @@ export function wholeNumber(text: string): number {
     throw new InvalidArgumentError('Expected a whole number from 1.');
   }
   return Number(text);
+}
+
+function batchSize(text: string): number {
+  const size = wholeNumber(text);
+  if (size > LARGEST_BATCH) {
+    throw new InvalidArgumentError(`Expected a whole number from 1 to ${LARGEST_BATCH}.`);
+  }
+  return size;
 }
 
 export function queueAddress(text: string): string {

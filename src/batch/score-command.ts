@@ -5,11 +5,11 @@ import type { DecodingOptions } from '../vision-language/results';
 import { RunError } from './errors';
 import { openInput } from './inputs/open-input';
 import { ObjectStore } from './inputs/s3';
-import { askingEach, limited, survey } from './inputs/survey';
+import { askingEach, limited, type Survey, survey } from './inputs/survey';
 import type { Fingerprint } from './journal';
 import type { Options } from './options';
 import { formatOf, removeSpool } from './output';
-import { needsIds } from './outputs/formats';
+import { needsIds, type OutputFormat } from './outputs/formats';
 import { ReportFiles } from './outputs/report-files';
 import { hasSidecar, Sidecars } from './outputs/sidecars';
 import { type Collection, scoreCollection } from './score-collection';
@@ -36,9 +36,7 @@ export async function score(inputs: readonly string[], options: Options, setting
     const items = (): ReturnType<typeof limited> => limited(askingEach(input, questions), limit);
     const known = await survey(items());
     const format = options.format ?? formatOf(options.out);
-    if (needsIds(format) && known.firstWithoutId !== undefined) {
-      throw new RunError(`Results of --format ${format} go by id, and ${known.firstWithoutId} has none.`);
-    }
+    requireFit(format, known);
     if (sidecar && known.firstWithoutFolder !== undefined) {
       throw new RunError(`${known.firstWithoutFolder} lies where no sidecar is written; leave --sidecar out.`);
     }
@@ -86,6 +84,23 @@ export async function score(inputs: readonly string[], options: Options, setting
     return await scoreCollection(collection);
   } finally {
     await removeSpool(spool);
+  }
+}
+
+/** @throws RunError where the format has no place for an item's result, or the same one for two */
+function requireFit(format: OutputFormat, known: Survey): void {
+  if (!needsIds(format)) {
+    return;
+  }
+  const [wanted, misfit] = format === 'coco' ? ['no', known.firstAsked] : ['a', known.firstCaptioned];
+  if (misfit !== undefined) {
+    throw new RunError(`Items of --format ${format} have ${wanted} question, unlike ${misfit}.`);
+  }
+  if (known.firstWithoutId !== undefined) {
+    throw new RunError(`Results of --format ${format} go by id, and ${known.firstWithoutId} has none.`);
+  }
+  if (known.firstWithSameId !== undefined) {
+    throw new RunError(`Results of --format ${format} go by id, and ${known.firstWithSameId} has one twice.`);
   }
 }
 

@@ -4,11 +4,8 @@ import type { Settings } from '../config';
 import { createLogger } from '../logger';
 import { readModelFacts } from '../vision-language/facts';
 import { ObjectStore } from './inputs/s3';
-import { queueAddress, wholeNumber } from './options';
+import { LARGEST_BATCH, queueAddress, wholeNumber } from './options';
 import { AHEAD, createScoringService } from './scorers/scoring-service';
-
-/** The most that a run may choose. */
-const LARGEST_BATCH = 256;
 
 export interface WorkOptions {
   readonly queue: string;

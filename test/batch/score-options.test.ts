@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -131,6 +131,27 @@ test.each([
     },
     { image: photos('a.jpg'), ...sentence },
   ]);
+});
+
+test.each<[string, object, readonly string[], string]>([
+  ['a question in results of captions', { id: 1, question: 'why?' }, ['--format', 'coco'], 'have no question, unlike'],
+  ['a caption in results of answers', { id: 1 }, ['--format', 'vqa'], 'have a question, unlike'],
+  [
+    'two questions with one id',
+    { id: 1 },
+    ['--format', 'vqa', '--question', 'why?', '--question', 'who?'],
+    'has one twice',
+  ],
+])('%s is refused before anything is scored', async (_what, row, options, sentence) => {
+  writeFileSync(at('rows.jsonl'), JSON.stringify({ image: photos('a.jpg'), ...row }));
+  const { code, said } = await score([at('rows.jsonl'), '--out', out(), ...options]);
+  expect([code, said]).toEqual([CANNOT_RUN, expect.stringContaining(sentence)]);
+  expect(existsSync(out())).toBe(false);
+});
+
+test('a batch that is larger than a worker takes is refused', async () => {
+  const { code, said } = await score([photos(), '--out', out(), '--batch-size', '257']);
+  expect([code, said]).toEqual([CANNOT_RUN, expect.stringContaining('from 1 to 256')]);
 });
 
 test('a setting with a value that it may not have is a sentence', async () => {

@@ -7,8 +7,14 @@ export interface Survey {
   readonly items: number;
   /** Of every item in its place; two inputs of equal items are the same input, however they are written. */
   readonly sha256: string;
-  /** The first item that has no id, or a caption's where it should be a question's, and so on, is the caller's affair. */
+  /** Photos of the first items that not every format has a place for: one without an id, */
   readonly firstWithoutId?: string;
+  /** with the id of the item before it, */
+  readonly firstWithSameId?: string;
+  /** with a question, */
+  readonly firstAsked?: string;
+  /** and without one. */
+  readonly firstCaptioned?: string;
   /** The first photo that has no place beside it: one in an archive or in S3. */
   readonly firstWithoutFolder?: string;
 }
@@ -31,20 +37,24 @@ export async function* limited(input: Input, limit = Infinity): AsyncGenerator<I
 export async function survey(items: AsyncIterable<InputItem>): Promise<Survey> {
   const hash = createHash('sha256');
   let count = 0;
-  let firstWithoutId: string | undefined;
-  let firstWithoutFolder: string | undefined;
+  let idBefore: InputItem['id'];
+  const first: Partial<Record<Exclude<keyof Survey, 'items' | 'sha256'>, string>> = {};
+  const note = (what: keyof typeof first, applies: boolean, image: string): void => {
+    if (applies) {
+      first[what] ??= image;
+    }
+  };
   for await (const { image, question, id, references, reference_answers, answer_type, bytes } of items) {
     hash.update(`${JSON.stringify([image, question, id, references, reference_answers, answer_type])}\n`);
     count += 1;
-    firstWithoutId ??= id === undefined ? image : undefined;
-    firstWithoutFolder ??= bytes !== undefined || isS3Address(image) ? image : undefined;
+    note('firstWithoutId', id === undefined, image);
+    note('firstWithSameId', id !== undefined && id === idBefore, image);
+    note('firstAsked', question !== undefined, image);
+    note('firstCaptioned', question === undefined, image);
+    note('firstWithoutFolder', bytes !== undefined || isS3Address(image), image);
+    idBefore = id;
   }
-  return {
-    items: count,
-    sha256: hash.digest('hex'),
-    ...(firstWithoutId !== undefined && { firstWithoutId }),
-    ...(firstWithoutFolder !== undefined && { firstWithoutFolder }),
-  };
+  return { items: count, sha256: hash.digest('hex'), ...first };
 }
 
 /** Asks each item that brings no question of its own all of these; without any it is captioned. */
