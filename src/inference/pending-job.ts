@@ -18,6 +18,7 @@ export class PendingJob {
   /** Called when nobody waits for the job any more; set while it runs. */
   onAbandoned: (() => void) | undefined;
   private readonly turns: Turn[] = [];
+  private hasBegun = false;
   private isSettled = false;
   private waiters = 0;
   private resolve!: (result: CaptionResult | AnswerResult) => void;
@@ -39,10 +40,14 @@ export class PendingJob {
     return this.isSettled;
   }
 
-  /** Who asks the same is asked too when the turn has come. */
+  /** Who asks the same is asked too when the turn has come, and where it has, is told at once. */
   join({ turn }: PhotoJob): void {
     if (turn !== undefined) {
       this.turns.push(turn);
+    }
+    if (this.hasBegun) {
+      // Its work is under way, for whoever waits.
+      turn?.come();
     }
   }
 
@@ -51,6 +56,7 @@ export class PendingJob {
     const refusals = this.turns.map((turn) => turn.come());
     const [refusal] = refusals;
     if (refusal === undefined || refusals.includes(undefined)) {
+      this.hasBegun = true;
       return true;
     }
     this.fail(refusal);

@@ -152,4 +152,18 @@ describe('a job whose turn comes too late', () => {
     expect(inFlight.equalTo(job(undefined, 'photo'))).toBe(first);
     expect(queueOf(first).takeBatch(2)).toEqual([first]);
   });
+
+  test('who joins a job whose turn has come is told that it has', () => {
+    const inFlight = new InFlight();
+    const first = job(undefined, 'photo');
+    inFlight.add(first);
+    const come = jest.fn(() => undefined);
+    const joining = (): PendingJob => new PendingJob({ ...job(undefined, 'photo').job, turn: { come } });
+    inFlight.equalTo(joining());
+    expect(come).not.toHaveBeenCalled();
+    queueOf(first).takeBatch(1);
+    expect(come).toHaveBeenCalledTimes(1);
+    inFlight.equalTo(joining());
+    expect(come).toHaveBeenCalledTimes(2);
+  });
 });
