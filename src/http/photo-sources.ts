@@ -1,5 +1,5 @@
 import type { Response } from 'express';
-import { ServiceError } from '../errors';
+import { type ErrorCode, ServiceError } from '../errors';
 import type { Ticket } from '../inference/admission';
 import { LIMITS } from './limits';
 import { type PhotoFetcher } from './photo-fetcher';
@@ -11,6 +11,9 @@ export type PhotoSource = Uint8Array | string;
 /** All that the photos of one request may take to come from their URLs. */
 const FETCH_MS = 10_000;
 
+/** Faults that fail the request among several photos too. */
+const OF_THE_REQUEST: ReadonlySet<ErrorCode> = new Set(['image_url_refused', 'image_too_large']);
+
 /** Whether a text in place of a photo's bytes is a URL. */
 export function isUrl(text: string): boolean {
   return /^https?:/i.test(text);
@@ -19,7 +22,7 @@ export function isUrl(text: string): boolean {
 /**
  * Fetches what is named by URL, one after the other. What they may bring is held before the first is fetched.
  * @returns for each source its bytes, or among several why there are none
- * @throws ServiceError `overloaded`, `image_url_refused`, and for one photo alone as `PhotoFetcher.fetch`
+ * @throws ServiceError `overloaded`, `image_url_refused`, `image_too_large`, and for one photo alone as `PhotoFetcher.fetch`
  */
 export async function loadPhotos(
   sources: readonly PhotoSource[],
@@ -46,7 +49,7 @@ export async function loadPhotos(
       typeof source === 'string'
         ? await fetcher.fetch(source, Math.min(bytesLeft, LIMITS.imageBytes), signal).catch(asOutcome)
         : source;
-    if (photo instanceof ServiceError && (sources.length === 1 || photo.code === 'image_url_refused')) {
+    if (photo instanceof ServiceError && (sources.length === 1 || OF_THE_REQUEST.has(photo.code))) {
       throw photo;
     }
     bytesLeft -= photo instanceof ServiceError ? 0 : photo.length;

@@ -3,6 +3,8 @@ import path from 'node:path';
 import { ERRORS } from '../../src/errors';
 import { templateOf } from '../../src/http/openapi';
 import { LIMITS } from '../../src/http/limits';
+import { toProblem } from '../../src/http/problem';
+import { unknownField } from '../../src/http/violation';
 import { DOCUMENT, TestServer } from '../http/test-server';
 
 const ROOT = path.join(__dirname, '../..');
@@ -32,6 +34,11 @@ test('every error of the table is documented with its status, and no other', () 
   });
   const table = Object.entries(ERRORS).map(([code, { status }]) => [code, status] as const);
   expect(documented.toSorted()).toEqual(table.toSorted());
+});
+
+test('the example of an error is what the server says', () => {
+  const { example } = components.responses['BadRequest']?.content?.['application/problem+json'] as MediaType;
+  expect(example).toEqual(toProblem(unknownField('num_beam', fieldsOf('CaptionRequest'))));
 });
 
 test('every error of the table is raised somewhere', () => {

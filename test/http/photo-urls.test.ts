@@ -128,7 +128,7 @@ test('redirects without end are given up', async () => {
   expect(asked).toHaveLength(4);
 });
 
-test('a photo without end is cut off at the limit of a photo', async () => {
+test('a photo without end is cut off at the limit of a photo, and the request with it', async () => {
   answer = (_request, response) => {
     const more = (): void => {
       while (!response.destroyed && response.write(Buffer.alloc(1e6)));
@@ -136,8 +136,11 @@ test('a photo without end is cut off at the limit of a photo', async () => {
     response.on('drain', more);
     more();
   };
-  const { status, body } = await (await start()).postJson('/caption', { image: at('photos.test') });
-  expect([status, body]).toMatchObject([413, { code: 'image_too_large' }]);
+  const started = await start();
+  for (const fields of [{ image: at('photos.test') }, { images: [at('photos.test'), at('photos.test')] }]) {
+    const { status, body } = await started.postJson('/caption', fields);
+    expect([status, body]).toMatchObject([413, { code: 'image_too_large' }]);
+  }
 });
 
 test('a host that does not answer costs no more than the deadline', async () => {
