@@ -1,6 +1,18 @@
 import path from 'node:path';
 import { gpuCount, processesOn, usableCores } from './cores';
-import { boolean, integer, list, matching, oneOf, secret, type Setting, SettingsError, text } from './setting-kinds';
+import {
+  address,
+  boolean,
+  integer,
+  list,
+  matching,
+  oneOf,
+  secret,
+  secretPairs,
+  type Setting,
+  SettingsError,
+  text,
+} from './setting-kinds';
 import { fromEnvironment, fromFile, fromFlags, type Source } from './setting-sources';
 
 export { gpuCount, SettingsError, usableCores };
@@ -64,9 +76,9 @@ export const SETTINGS = {
   adminKeysFile: text('ADMIN_KEYS_FILE', ''),
   metrics: oneOf('METRICS', 'open', ['open', 'admin']),
   /** Where traces go, such as http://localhost:4318; none without it. */
-  otlpEndpoint: text('OTEL_EXPORTER_OTLP_ENDPOINT', ''),
-  /** `name=value`, separated by commas: such as what the collector wants for authorization. */
-  otlpHeaders: secret('OTEL_EXPORTER_OTLP_HEADERS'),
+  otlpEndpoint: address('OTEL_EXPORTER_OTLP_ENDPOINT'),
+  /** Such as what the collector wants for authorization. */
+  otlpHeaders: secretPairs('OTEL_EXPORTER_OTLP_HEADERS'),
   /** What `score --url` shows to a server that asks for keys. */
   apiKey: secret('API_KEY'),
   /** Of the Redis or Valkey of `score --queue` and `work`. */
@@ -125,19 +137,33 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env, flags
   });
 }
 
+/** Variables with what is secret: of settings, and the keys of the object store. */
+const SECRETS: ReadonlySet<string> = new Set([
+  ...Object.values<Setting<unknown>>(SETTINGS).flatMap((setting) => (setting.secret ? [setting.variable] : [])),
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+]);
+
 /**
- * The environment of inference processes, of which what the operator sets stands. Of their photos and tensors glibc keeps
+ * The environment of inference processes, of which what the operator sets stands, but for what is secret: they decode what
+ * anybody sends, and have no use for it. Of their photos and tensors glibc keeps
  * what was freed, in arenas for each thread; after damaged photos by ten thousands that was more than all else.
  */
 export function inferenceEnvironment(environment: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
-  return { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: String(LARGE_BLOCK_BYTES), ...environment };
+  const open = Object.entries(environment).filter(([variable]) => !SECRETS.has(variable));
+  return {
+    MALLOC_ARENA_MAX: '2',
+    MALLOC_MMAP_THRESHOLD_: String(LARGE_BLOCK_BYTES),
+    ...Object.fromEntries(open),
+  };
 }
 
-/** Every setting by its variable's name, for whoever starts the server; of secrets only whether they are set. */
+/** Every setting by its variable's name, for whoever starts the server; of what is secret only whether it is set. */
 export function showSettings(settings: Settings): Record<string, unknown> {
-  const shown = Object.entries<Setting<unknown>>(SETTINGS).map(([key, { variable, secret: isSecret }]) => {
+  const shown = Object.entries<Setting<unknown>>(SETTINGS).map(([key, { variable, show }]) => {
     const value = settings[key as keyof Settings];
-    return [variable, isSecret && value ? '***' : value];
+    return [variable, show === undefined ? value : show(String(value))];
   });
   return Object.fromEntries(shown) as Record<string, unknown>;
 }
@@ -151,14 +177,14 @@ export function sharedCores(processes: number): number {
   return Math.max(1, Math.floor(usableCores() / processes));
 }
 
-function read<T>({ variable, fallback, parse, expected, secret: isSecret }: Setting<T>, sources: readonly Source[]): T {
+function read<T>({ variable, fallback, parse, expected, show = String }: Setting<T>, sources: readonly Source[]): T {
   const given = find(variable, sources);
   if (given === undefined) {
     return fallback;
   }
   const value = parse(given.text);
   if (value === undefined) {
-    throw new SettingsError(`${given.name} is "${isSecret ? '***' : given.text}", and must be ${expected}.`);
+    throw new SettingsError(`${given.name} is "${show(given.text)}", and must be ${expected}.`);
   }
   return value;
 }

@@ -9,7 +9,9 @@ export interface Setting<T> {
   readonly fallback: T;
   readonly parse: (text: string) => T | undefined;
   readonly expected: string;
-  /** Never shown. */
+  /** What of a text may be shown; by default all. */
+  readonly show?: (text: string) => string;
+  /** Not for processes that have no use for it. */
   readonly secret?: true;
 }
 
@@ -17,9 +19,45 @@ export function text(variable: string, fallback: string): Setting<string> {
   return { variable, fallback, parse: (given) => given, expected: 'a text' };
 }
 
+const SECRET = { show: (given: string): string => (given === '' ? '' : '***'), secret: true } as const;
+
 /** A text that no log shows. */
 export function secret(variable: string): Setting<string> {
-  return { ...text(variable, ''), secret: true };
+  return { ...text(variable, ''), ...SECRET };
+}
+
+/** Names with values that no log shows, as OpenTelemetry has them: percent-encoded. None by default. */
+export function secretPairs(variable: string): Setting<readonly (readonly [name: string, value: string])[]> {
+  return {
+    variable,
+    fallback: [],
+    parse: (given) => {
+      const pairs = given.split(',').map(pairOf);
+      return pairs.includes(undefined) ? undefined : pairs.filter((pair) => pair !== undefined);
+    },
+    expected: 'name=value, separated by commas, with %25 for a percent sign',
+    ...SECRET,
+  };
+}
+
+function pairOf(text: string): readonly [string, string] | undefined {
+  const [, name, value] = /^\s*([^\s=]+)\s*=(.*)$/.exec(text) ?? [];
+  try {
+    return name === undefined || value === undefined ? undefined : [name, decodeURIComponent(value.trim())];
+  } catch {
+    return undefined;
+  }
+}
+
+/** An address of http or https, shown without a name and password that stand in it; none by default. */
+export function address(variable: string): Setting<string> {
+  return {
+    variable,
+    fallback: '',
+    parse: (given) => (/^https?:\/\//i.test(given) && URL.canParse(given) ? given : undefined),
+    expected: 'an address like http://localhost:4318',
+    show: (given) => given.replace(/^(\w+:\/\/)?[^/@]*@/, '$1***@'),
+  };
 }
 
 /** Texts separated by commas; none by default. */

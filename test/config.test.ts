@@ -67,6 +67,10 @@ test.each([
   [[], { CONFIG_FILE: '/no/such' }, 'The settings in /no/such cannot be read'],
   [[], { CONFIG_FILE: settingsFile('prot: 1') }, /"prot" in .*; the nearest is port\./],
   [[], { CONFIG_FILE: settingsFile('- port') }, 'must hold settings by name'],
+  [[], { OTEL_EXPORTER_OTLP_ENDPOINT: 'localhost:4318' }, /^OTEL.* is "localhost:4318", and must be an address like/],
+  [[], { OTEL_EXPORTER_OTLP_ENDPOINT: 'me:secret@localhost' }, 'is "***@localhost", and must be an address like'],
+  [[], { OTEL_EXPORTER_OTLP_HEADERS: 'authorization' }, 'is "***", and must be name=value, separated by commas'],
+  [[], { OTEL_EXPORTER_OTLP_HEADERS: 'a=100%' }, 'is "***", and must be name=value, separated by commas'],
   [[], { DEVICE: 'gpu' }, 'must be auto, cpu, cuda, cuda:<number> or webgpu'],
   [[], { ADMIN_PORT: '9000' }, 'ADMIN_PORT needs ADMIN_KEYS_FILE'],
   [[], { METRICS: 'admin' }, 'for which ADMIN_PORT must be set'],
@@ -79,6 +83,28 @@ test('settings are shown by name, of a secret only that it is set', () => {
   expect(shown).toMatchObject({ PORT: 80, OTEL_EXPORTER_OTLP_HEADERS: '***', API_KEYS_FILE: '' });
   expect(Object.keys(shown)).toHaveLength(Object.keys(SETTINGS).length);
   expect(showSettings(readSettings({}))).toMatchObject({ OTEL_EXPORTER_OTLP_HEADERS: '' });
+});
+
+test('an address is shown without the password that may stand in it', () => {
+  const show = (endpoint: string) => showSettings(readSettings({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }));
+  expect(show('https://me:secret@a.org/x@y')).toMatchObject({ OTEL_EXPORTER_OTLP_ENDPOINT: 'https://***@a.org/x@y' });
+  expect(show('http://a.org:1/x@y')).toMatchObject({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://a.org:1/x@y' });
+});
+
+test('headers for traces are percent-decoded', () => {
+  const { otlpHeaders } = readSettings({ OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20YTpi=, x = 1%2C2' });
+  expect(otlpHeaders).toEqual([
+    ['authorization', 'Basic YTpi='],
+    ['x', '1,2'],
+  ]);
+});
+
+test('inference processes do not learn what is secret', () => {
+  const secrets = ['API_KEY', 'QUEUE_PASSWORD', 'OTEL_EXPORTER_OTLP_HEADERS', 'AWS_SECRET_ACCESS_KEY'];
+  const environment = Object.fromEntries([...secrets, 'PORT'].map((variable) => [variable, '1']));
+  const inherited = Object.keys(inferenceEnvironment(environment));
+  expect(inherited).toEqual(expect.arrayContaining(['PORT']));
+  expect(inherited.filter((variable) => secrets.includes(variable))).toEqual([]);
 });
 
 test('settings cannot be changed once they are read', () => {

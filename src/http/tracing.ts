@@ -9,8 +9,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 export interface TraceExport {
   /** Such as http://localhost:4318. */
   readonly endpoint: string;
-  /** `name=value`, separated by commas. */
-  readonly headers: string;
+  readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
 /** A collector that does not answer must not hold up the end of the server. */
@@ -38,7 +37,7 @@ export class Tracing {
   static exporting({ endpoint, headers }: TraceExport): Tracing {
     const exporter = new OTLPTraceExporter({
       url: `${endpoint.replace(/\/+$/, '')}/v1/traces`,
-      headers: Object.fromEntries(headers.split(',').flatMap(pairOf)),
+      headers: Object.fromEntries(headers),
       timeoutMillis: EXPORT_TIMEOUT_MS,
     });
     return new Tracing([new BatchSpanProcessor(exporter)]);
@@ -67,9 +66,4 @@ export function endSpan(span: Span, { method, route, status, outcome }: RequestE
     span.setStatus({ code: SpanStatusCode.ERROR });
   }
   span.end();
-}
-
-function pairOf(header: string): [string, string][] {
-  const at = header.indexOf('=');
-  return at > 0 ? [[header.slice(0, at).trim(), header.slice(at + 1).trim()]] : [];
 }

@@ -118,7 +118,7 @@ test('spans go to the collector that is named, with its headers, before the serv
   const received = once(collector, 'request') as Promise<[IncomingMessage, ServerResponse]>;
   const { server, url } = await start({
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}/`,
-    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer a=b, x=1',
+    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20a=b%2C, x=1',
   });
   await fetch(`${url}/health/live`);
   process.kill(server.pid, 'SIGTERM');
@@ -127,7 +127,7 @@ test('spans go to the collector that is named, with its headers, before the serv
   expect(await server.exit).toBe(0);
   collector.close();
   expect(request.url).toBe('/v1/traces');
-  expect(request.headers).toMatchObject({ authorization: 'Bearer a=b', x: '1' });
+  expect(request.headers).toMatchObject({ authorization: 'Bearer a=b,', x: '1' });
   expect(await server.event('settings')).toMatchObject({ OTEL_EXPORTER_OTLP_HEADERS: '***' });
 });
 
