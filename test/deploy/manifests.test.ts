@@ -6,6 +6,7 @@ import { parse, parseAllDocuments } from 'yaml';
 import { type Options, withRunOptions } from '../../src/batch/options';
 import { withWorkOptions } from '../../src/batch/work-command';
 import { readSettings, SETTINGS } from '../../src/config';
+import { processesFor } from '../../src/cores';
 
 const ROOT = path.join(__dirname, '../..');
 const IMAGE = 'distillvlm:latest';
@@ -28,6 +29,7 @@ interface Container {
   readonly args?: readonly string[];
   readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly ports?: readonly Port[];
+  readonly resources?: { readonly limits?: { readonly cpu?: string; readonly memory?: string } };
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string; readonly readOnly?: true }[];
   readonly startupProbe?: Probe;
   readonly readinessProbe?: Probe;
@@ -62,7 +64,9 @@ interface Compose {
       image: string;
       command?: string[];
       environment?: Record<string, string>;
-      depends_on?: string[];
+      depends_on?: Record<string, { condition: string }>;
+      healthcheck?: { test?: string[]; disable?: true };
+      restart?: string;
       volumes?: string[];
     }
   >;
@@ -195,4 +199,37 @@ test('a queue is looked for where one is', () => {
       expect(where.startsWith('compose/') ? composed : serviced).toContain(host);
     }
   }
+});
+
+test("the server's memory holds the processes that it starts there, what they decode, and the bodies", () => {
+  const server = manifests.find(({ metadata, kind }) => metadata.name === 'distillvlm' && kind === 'Deployment');
+  const [container] = server?.spec.template?.spec.containers ?? [];
+  const { cpu, memory } = container?.resources?.limits ?? {};
+  const memoryBytes = Number(/^(\d+)Gi$/.exec(memory ?? '')?.[1]) * 2 ** 30;
+  const { maxQueueMegabytes } = readSettings(
+    Object.fromEntries((container?.env ?? []).map(({ name, value }) => [name, value])),
+  );
+  const processes = processesFor(Number(cpu), memoryBytes);
+  expect(processes).toBe(Number(cpu));
+  // docs/operations.md: the server; a process, its cache and the largest AVIF; the bodies of both priorities, twice.
+  expect(170e6 + processes * (600e6 + 900e6) + 2 * 2 * maxQueueMegabytes * 1e6).toBeLessThan(memoryBytes);
+});
+
+test('with Compose only a server is asked whether it is ready, what needs the queue waits for it, and all start again', () => {
+  const { server, queue, worker, score } = services;
+  // That of the image.
+  expect(server?.healthcheck).toBeUndefined();
+  expect(queue?.healthcheck?.test).toBeDefined();
+  for (const service of [worker, score]) {
+    expect(service).toMatchObject({
+      healthcheck: { disable: true },
+      depends_on: { queue: { condition: 'service_healthy' } },
+    });
+  }
+  expect(Object.values(services).map(({ restart }) => restart)).toEqual([
+    'unless-stopped',
+    'unless-stopped',
+    'on-failure',
+    'on-failure:5',
+  ]);
 });
