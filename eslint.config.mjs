@@ -43,8 +43,9 @@ const oneWayImports = folders.map((folder) => ({
     './errors.ts',
     './logger.ts',
     './config.ts',
+    './cores.ts',
   ],
-  message: `src/${folder} may import from ${[...MAY_IMPORT[folder], 'errors, logger, config'].join(', ')} only.`,
+  message: `src/${folder} may import from ${[...MAY_IMPORT[folder], 'errors, logger, config, cores'].join(', ')} only.`,
 }));
 
 const packagesAwayFromHome = folders.map((folder) => ({

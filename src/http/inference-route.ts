@@ -3,7 +3,14 @@ import { setMaxListeners } from 'node:events';
 import type { RequestHandler, Response } from 'express';
 import { type ErrorCode, ServiceError } from '../errors';
 import type { Admission, Ticket } from '../inference/admission';
-import { type InferenceService, type JobResult, type PhotoJob, unitsOf, type Work } from '../inference/service';
+import {
+  type InferenceService,
+  type JobResult,
+  type PhotoJob,
+  RESTART_SECONDS,
+  unitsOf,
+  type Work,
+} from '../inference/service';
 import type { PhotoFacts } from '../vision-language/results';
 import { announcedBytes, readBody } from './body';
 import type { Pace } from './body-pace';
@@ -15,7 +22,7 @@ import type { ApiDocument } from './openapi';
 import type { PhotoFetcher } from './photo-fetcher';
 import { loadPhotos } from './photo-sources';
 import { readTreatment } from './request-headers';
-import { answerEntries, captionEntries, type Entry, type Outcome, responseBody } from './responses';
+import { answerEntries, captionEntries, type Entry, type OrFault, responseBody } from './responses';
 
 export interface InferenceContext {
   readonly document: ApiDocument;
@@ -39,7 +46,7 @@ export interface InferenceContext {
 interface TaskBorder<J extends PhotoJob> {
   readonly task: J['task'];
   toJob(work: Work, questions: readonly string[]): J;
-  toEntries(photos: readonly Outcome<JobResult<J>>[], questions: readonly string[]): Entry[];
+  toEntries(photos: readonly OrFault<JobResult<J>>[], questions: readonly string[]): Entry[];
 }
 
 type JobOf<Task extends PhotoJob['task']> = Extract<PhotoJob, { task: Task }>;
@@ -55,9 +62,6 @@ export const VQA: TaskBorder<JobOf<'vqa'>> = {
   toJob: (work, questions) => ({ ...work, task: 'vqa', questions }),
   toEntries: answerEntries,
 };
-
-/** What a restart takes: loading the bundle and a warm-up photo. */
-const RESTART_SECONDS = 5;
 
 /** Faults of one photo: among several, the others stand. */
 const FAULTS_OF_A_PHOTO: ReadonlySet<ErrorCode> = new Set([
@@ -82,7 +86,7 @@ export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, bo
       // From here to the jobs' start nothing waits, so that bundles which are read again meanwhile leave none behind.
       const model = findModel(context.models(), asked.model);
       const options = asked.optionsFor(model);
-      const jobs = photos.map((image, photo): Outcome<J> => {
+      const jobs = photos.map((image, photo): OrFault<J> => {
         if (image instanceof ServiceError) {
           return image;
         }
@@ -116,9 +120,9 @@ export function refuseWhenClosing(closing: AbortSignal): void {
  */
 async function runAll<J extends PhotoJob>(
   service: InferenceService,
-  jobs: readonly Outcome<J>[],
+  jobs: readonly OrFault<J>[],
   { askedMs, timeoutMs, ticket, response }: { askedMs: number; timeoutMs: number; ticket: Ticket; response: Response },
-): Promise<Outcome<JobResult<J>>[]> {
+): Promise<OrFault<JobResult<J>>[]> {
   const dropped = new AbortController();
   setMaxListeners(jobs.length, dropped.signal);
   const deadline = new Deadline(timeoutMs, askedMs, ticket, (reason) => {
@@ -131,7 +135,7 @@ async function runAll<J extends PhotoJob>(
   if (response.closed) {
     leave();
   }
-  const run = async (job: Outcome<J>): Promise<Outcome<JobResult<J>>> => {
+  const run = async (job: OrFault<J>): Promise<OrFault<JobResult<J>>> => {
     if (job instanceof ServiceError) {
       return job;
     }
@@ -156,7 +160,7 @@ async function runAll<J extends PhotoJob>(
 }
 
 /** Says for each photo whether it was known already, unless nothing is kept. */
-function setCacheHeader(response: Response, photos: readonly Outcome<PhotoFacts>[]): void {
+function setCacheHeader(response: Response, photos: readonly OrFault<PhotoFacts>[]): void {
   const states = photos.map((photo) => (photo instanceof ServiceError ? undefined : photo.cached));
   if (states.some((cached) => cached !== undefined)) {
     response.set('X-Cache', states.map((cached) => (cached ? 'hit' : 'miss')).join(', '));
@@ -164,18 +168,18 @@ function setCacheHeader(response: Response, photos: readonly Outcome<PhotoFacts>
 }
 
 /** In a thread of its own: 20 MB would hold up the event loop. */
-async function sha256(bytes: Outcome<Uint8Array>): Promise<string | undefined> {
+async function sha256(bytes: OrFault<Uint8Array>): Promise<string | undefined> {
   if (bytes instanceof ServiceError) {
     return undefined;
   }
   return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('base64');
 }
 
-function unitsIn(job: Outcome<PhotoJob>): number {
+function unitsIn(job: OrFault<PhotoJob>): number {
   return job instanceof ServiceError ? 0 : unitsOf(job);
 }
 
-function bytesIn(photo: Outcome<Uint8Array>): number {
+function bytesIn(photo: OrFault<Uint8Array>): number {
   return photo instanceof ServiceError ? 0 : photo.length;
 }
 

@@ -4,7 +4,7 @@ import type { Admission, Load } from '../inference/admission';
 import { type InferenceService, PRIORITIES } from '../inference/service';
 import type { LogOutput } from '../logger';
 import { observeInference } from './inference-metrics';
-import type { Outcome } from './request-context';
+import type { RequestOutcome } from './request-context';
 
 /** Seconds: from a refusal to the longest deadline that makes sense. */
 const DURATION_BUCKETS = [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
@@ -35,7 +35,7 @@ export class Metrics {
     this.showDroppedLines(log);
   }
 
-  observe(route: string, outcome: Outcome, seconds: number): void {
+  observe(route: string, outcome: RequestOutcome, seconds: number): void {
     this.requests.inc({ route, outcome });
     this.duration.observe({ route }, seconds);
   }

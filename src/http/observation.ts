@@ -2,7 +2,7 @@ import type { Request, RequestHandler } from 'express';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../logger';
 import type { Metrics } from './metrics';
-import type { Outcome } from './request-context';
+import type { RequestOutcome } from './request-context';
 import { endSpan, type Tracing } from './tracing';
 
 /** Who is told of requests. */
@@ -19,7 +19,7 @@ export interface Described {
   readonly client?: string | undefined;
   /** The route's pattern: a path is a client's text, and each one would become a series of the metrics. */
   readonly route: string;
-  readonly outcome: Outcome;
+  readonly outcome: RequestOutcome;
 }
 
 /**

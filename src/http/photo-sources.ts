@@ -3,7 +3,7 @@ import { type ErrorCode, ServiceError } from '../errors';
 import type { Ticket } from '../inference/admission';
 import { LIMITS } from './limits';
 import { type PhotoFetcher } from './photo-fetcher';
-import type { Outcome } from './responses';
+import type { OrFault } from './responses';
 
 /** A photo's bytes, or the URL that they are at. */
 export type PhotoSource = Uint8Array | string;
@@ -28,7 +28,7 @@ export async function loadPhotos(
   sources: readonly PhotoSource[],
   fetcher: PhotoFetcher,
   { ticket, response, timeoutMs }: { ticket: Ticket; response: Response; timeoutMs: number },
-): Promise<Outcome<Uint8Array>[]> {
+): Promise<OrFault<Uint8Array>[]> {
   const urls = sources.filter((source) => typeof source === 'string');
   if (urls.length === 0) {
     return sources.filter((source) => typeof source !== 'string');
@@ -43,11 +43,11 @@ export async function loadPhotos(
     left.abort();
   });
   const signal = AbortSignal.any([left.signal, AbortSignal.timeout(Math.min(timeoutMs, FETCH_MS))]);
-  const photos: Outcome<Uint8Array>[] = [];
+  const photos: OrFault<Uint8Array>[] = [];
   for (const source of sources) {
     const photo =
       typeof source === 'string'
-        ? await fetcher.fetch(source, Math.min(bytesLeft, LIMITS.imageBytes), signal).catch(asOutcome)
+        ? await fetcher.fetch(source, Math.min(bytesLeft, LIMITS.imageBytes), signal).catch(asFault)
         : source;
     if (photo instanceof ServiceError && (sources.length === 1 || OF_THE_REQUEST.has(photo.code))) {
       throw photo;
@@ -58,7 +58,7 @@ export async function loadPhotos(
   return photos;
 }
 
-function asOutcome(error: unknown): ServiceError {
+function asFault(error: unknown): ServiceError {
   if (error instanceof ServiceError) {
     return error;
   }

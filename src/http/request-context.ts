@@ -3,7 +3,7 @@ import type { RequestHandler } from 'express';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ErrorCode } from '../errors';
 
-export type Outcome = 'ok' | 'client_closed' | ErrorCode;
+export type RequestOutcome = 'ok' | 'client_closed' | ErrorCode;
 
 declare global {
   // eslint-disable-next-line @typescript-eslint/no-namespace -- Express is extended by merging into its namespace
@@ -14,7 +14,7 @@ declare global {
       /** Owner of the key that came with the request, where keys are asked for. */
       client?: string;
       /** How the request ended, for logs and metrics. */
-      outcome: Outcome;
+      outcome: RequestOutcome;
       /** A client that waits for `100 Continue` has been told to send its body. */
       bodyInvited: boolean;
     }

@@ -3,7 +3,7 @@ import type { AnswerResult, Caption, CaptionResult, PhotoFacts } from '../vision
 import { toProblem } from './problem';
 
 /** A photo's result, or why it has none. */
-export type Outcome<Result> = Result | ServiceError;
+export type OrFault<Result> = Result | ServiceError;
 
 /** One caption, or the answers to one question, in the names of openapi.yaml; `image` counts the photos from 0. */
 export interface Entry {
@@ -18,7 +18,7 @@ export function responseBody(model: string, entries: readonly Entry[], plural: b
     : { model, ...entries[0]?.fields };
 }
 
-export function captionEntries(photos: readonly Outcome<CaptionResult>[]): Entry[] {
+export function captionEntries(photos: readonly OrFault<CaptionResult>[]): Entry[] {
   return photos.map((photo, image) => ({
     image,
     fields: photo instanceof ServiceError ? { problem: toProblem(photo) } : captionFields(photo),
@@ -26,7 +26,7 @@ export function captionEntries(photos: readonly Outcome<CaptionResult>[]): Entry
 }
 
 /** Photo by photo, and for each photo question by question. */
-export function answerEntries(photos: readonly Outcome<AnswerResult>[], questions: readonly string[]): Entry[] {
+export function answerEntries(photos: readonly OrFault<AnswerResult>[], questions: readonly string[]): Entry[] {
   return photos.flatMap((photo, image) =>
     photo instanceof ServiceError
       ? questions.map((question) => ({ image, fields: { question, problem: toProblem(photo) } }))

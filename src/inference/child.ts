@@ -6,7 +6,7 @@ import { modelId } from '../vision-language/facts';
 import { Predictor } from '../vision-language/predictor';
 import type { AnswerResult, CaptionResult } from '../vision-language/results';
 import { Ended, type Interest, type StageReport } from '../vision-language/stage';
-import type { AnnouncedBatch, Batch, LoadOrder, MessageToChild, MessageToParent, Outcome } from './messages';
+import type { AnnouncedBatch, Batch, LoadOrder, MessageToChild, MessageToParent, PhotoOutcome } from './messages';
 import { receivePhoto } from './photo-pipe';
 import { WARM_UP } from './warm-up';
 
@@ -83,7 +83,7 @@ function idOf(bundle: Bundle | undefined): string {
   return bundle === undefined ? '' : modelId(bundle.manifest);
 }
 
-async function runInTurn(id: number, { photos: announced, ...batch }: AnnouncedBatch): Promise<Outcome[]> {
+async function runInTurn(id: number, { photos: announced, ...batch }: AnnouncedBatch): Promise<PhotoOutcome[]> {
   const photos = announced.map(({ imageBytes, questions }) => ({
     image: receivePhoto(imageBytes),
     questions,
@@ -117,7 +117,7 @@ async function warmUp(): Promise<number> {
   return slowestMs;
 }
 
-async function run({ task, model, options, photos }: WatchedBatch, turn?: Promise<unknown>): Promise<Outcome[]> {
+async function run({ task, model, options, photos }: WatchedBatch, turn?: Promise<unknown>): Promise<PhotoOutcome[]> {
   const predictor = model === undefined ? [...predictors.values()][0] : predictors.get(model);
   if (predictor === undefined) {
     throw new Error(`Expected the bundle ${model} to be loaded before its first batch`);
@@ -127,7 +127,7 @@ async function run({ task, model, options, photos }: WatchedBatch, turn?: Promis
   return results.map(toOutcome);
 }
 
-function toOutcome(result: CaptionResult | AnswerResult | Ended): Outcome {
+function toOutcome(result: CaptionResult | AnswerResult | Ended): PhotoOutcome {
   if (!(result instanceof Ended)) {
     return { result };
   }

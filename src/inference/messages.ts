@@ -29,7 +29,7 @@ export interface AnnouncedBatch extends Omit<Batch, 'photos'> {
 }
 
 /** How a photo of a batch ended; nobody waits for a cancelled one. */
-export type Outcome =
+export type PhotoOutcome =
   | { readonly result: CaptionResult | AnswerResult }
   | { readonly error: Pick<ServiceError, 'code' | 'detail'> }
   | 'cancelled';
@@ -71,7 +71,7 @@ export type MessageToParent =
   | {
       readonly type: 'outcomes';
       readonly id: number;
-      readonly outcomes: readonly Outcome[];
+      readonly outcomes: readonly PhotoOutcome[];
       readonly residentBytes: number;
     }
   /** A batch as a whole failed, by a bug or for want of memory; without an id, the bundle cannot be served. */

@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors';
 import type { AnswerResult, CaptionResult } from '../vision-language/results';
-import type { Outcome } from './messages';
+import type { PhotoOutcome } from './messages';
 import { type PhotoJob, type Turn, unitsOf } from './service';
 
 /** A job on its way to its result, for one or several who wait. It is settled once; what comes later is ignored. */
@@ -83,7 +83,7 @@ export class PendingJob {
     });
   }
 
-  settle(outcome: Exclude<Outcome, 'cancelled'>): void {
+  settle(outcome: Exclude<PhotoOutcome, 'cancelled'>): void {
     this.isSettled = true;
     if ('result' in outcome) {
       this.resolve(outcome.result);

@@ -4,7 +4,15 @@ import type { Writable } from 'node:stream';
 import { GARBAGE_FLAG, inferenceEnvironment } from '../config';
 import { BundleError } from '../onnx/manifest';
 import type { StageReport } from '../vision-language/stage';
-import type { AnnouncedBatch, Batch, LoadOrder, MessageToChild, MessageToParent, Outcome, Readiness } from './messages';
+import type {
+  AnnouncedBatch,
+  Batch,
+  LoadOrder,
+  MessageToChild,
+  MessageToParent,
+  PhotoOutcome,
+  Readiness,
+} from './messages';
 import { PHOTO_PIPE, sendPhotos } from './photo-pipe';
 
 export interface ProcessOptions extends LoadOrder {
@@ -131,7 +139,7 @@ export class InferenceProcess {
    * @returns an outcome for each photo, in their order.
    * @throws Error with the reason when the batch as a whole failed; ProcessDied
    */
-  async run(id: number, batch: Batch): Promise<readonly Outcome[]> {
+  async run(id: number, batch: Batch): Promise<readonly PhotoOutcome[]> {
     const asked = this.ask(id, { type: 'run', id, batch: announce(batch) });
     sendPhotos(this.photos, batch.photos);
     this.watchdog ??= this.watch(this.options.stageTimeoutMs);

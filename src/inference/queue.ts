@@ -8,7 +8,7 @@ export const BULK_TURN = 4;
 
 /** Jobs that wait for a process, first come first within their priority. */
 export class JobQueue {
-  private jobs: readonly PendingJob[] = [];
+  private jobs: PendingJob[] = [];
   private batchesSinceBulk = 0;
 
   get waiting(): readonly PendingJob[] {
@@ -20,7 +20,7 @@ export class JobQueue {
   }
 
   append(job: PendingJob): void {
-    this.jobs = [...this.jobs, job];
+    this.jobs.push(job);
   }
 
   /** Puts jobs that have waited before in front, in their order. */

@@ -3,13 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../errors';
 import type { InferenceEvents } from './events';
 import { InFlight } from './in-flight';
-import type { Batch, Outcome } from './messages';
+import type { Batch, PhotoOutcome } from './messages';
 import { PendingJob } from './pending-job';
 import { type PoolOptions, ProcessPool } from './pool';
 import { type InferenceProcess, ProcessDied } from './process';
 import { type JobBatch, JobQueue } from './queue';
 import { Routes } from './routes';
-import type { InferenceService, JobResult, PhotoJob, ReadyState } from './service';
+import { type InferenceService, type JobResult, type PhotoJob, type ReadyState, RESTART_SECONDS } from './service';
 
 export interface SchedulerOptions extends PoolOptions {
   /** Pairs of photo and question in a batch, at least 1; a caption counts as one. */
@@ -22,9 +22,6 @@ export interface SchedulerOptions extends PoolOptions {
    */
   readonly ahead: number;
 }
-
-/** What a restart takes: loading the bundle and a warm-up photo. */
-const RESTART_SECONDS = 5;
 
 /** Queues jobs, as many as are let in (`Admission`), and hands each process that is free the next batch of them. */
 export class Scheduler implements InferenceService {
@@ -141,7 +138,7 @@ export class Scheduler implements InferenceService {
     this.dispatch();
   }
 
-  private settle(job: PendingJob | undefined, outcome: Exclude<Outcome, 'cancelled'>): void {
+  private settle(job: PendingJob | undefined, outcome: Exclude<PhotoOutcome, 'cancelled'>): void {
     if ('result' in outcome && outcome.result.cached !== undefined) {
       this.events.emit('photoAnswered', { cached: outcome.result.cached });
     }

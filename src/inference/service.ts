@@ -7,6 +7,9 @@ import type { InferenceEvents } from './events';
 export const PRIORITIES = ['interactive', 'bulk'] as const;
 export type Priority = (typeof PRIORITIES)[number];
 
+/** What a restart takes, for a Retry-After header: loading the bundle and a warm-up photo. */
+export const RESTART_SECONDS = 5;
+
 /** One who waits for a job hears when its turn has come. */
 export interface Turn {
   /** @returns why the work is not to begin any more, where nobody else waits for it; nothing where it is welcome */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import * as ort from 'onnxruntime-node';
-import { gpuCount } from '../config';
+import { gpuCount } from '../cores';
 import { messageOf } from '../errors';
 import { BundleError } from './manifest';
 import type { ExecutionProvider } from './session';

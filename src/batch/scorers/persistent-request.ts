@@ -9,7 +9,7 @@ export interface ServerAddress {
   readonly apiKey: string;
 }
 
-export interface Answer {
+export interface ServerAnswer {
   readonly status: number;
   readonly retryAfterSeconds?: number;
   /** Of JSON what it says, of anything else its text. */
@@ -45,11 +45,11 @@ export async function persist(
   to: string,
   request: ServerRequest,
   patience: number,
-): Promise<Answer> {
+): Promise<ServerAnswer> {
   const url = new URL(to, server.url.replace(/\/*$/, '/'));
   const key = server.apiKey === '' ? {} : { Authorization: `Bearer ${server.apiKey}` };
   for (let failures = 0; ;) {
-    let answer: Answer | undefined;
+    let answer: ServerAnswer | undefined;
     let cause: unknown;
     try {
       answer = await ask(url, { ...request, headers: { ...request.headers, ...key } });
@@ -89,7 +89,7 @@ export async function persist(
   }
 }
 
-async function ask(url: URL, request: ServerRequest): Promise<Answer> {
+async function ask(url: URL, request: ServerRequest): Promise<ServerAnswer> {
   // Whoever follows is to GET where a POST is sent on, and photo and key would go to who knows whom.
   const response = await fetch(url, { ...request, redirect: 'manual', signal: AbortSignal.timeout(REQUEST_MS) });
   const location = response.headers.get('Location');
@@ -111,7 +111,7 @@ async function ask(url: URL, request: ServerRequest): Promise<Answer> {
   };
 }
 
-function detailOf({ body }: Answer): string {
+function detailOf({ body }: ServerAnswer): string {
   return typeof body === 'string' ? body.slice(0, 200) : (body.detail ?? '');
 }
 
