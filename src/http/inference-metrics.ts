@@ -69,7 +69,7 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
   });
   const ends = new Counter({
     name: 'distillvlm_process_ends_total',
-    help: 'Inference processes that ended: closed with the server, died, or hung and were killed',
+    help: 'Inference processes that ended: closed with the server, died or could not be started, or hung and were killed',
     labelNames: ['reason'] as const,
     registers,
   });
