@@ -1,6 +1,6 @@
 // Holds the tokens of `score --report` against those of Stanford's PTBTokenizer, as pycocoevalcap runs it, on any
 // captions: every distinct sentence of COCO's captions, VQA's questions (JSON) or lines of text. Prints what differs.
-// usage: npm run build && bash training/run-tests.sh --version && node bench/score-tokens.mjs <file>...
+// usage: npm run build && bash training/install.sh && node bench/score-tokens.mjs <file>...
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -17,12 +17,18 @@ from distillvlm.export.compare import compare_results
 from distillvlm.recipes.calibrate import GOOD_FROM, calibrate
 from distillvlm.recipes.measure import measure_server, write_metrics
 from distillvlm.recipes.paper import PaperRecipe
-from distillvlm.recipes.paper_layouts import LayoutName
+from distillvlm.recipes.paper_settings import CORPUS_COURSES, EVERY_TEXT
 from distillvlm.recipes.photos.evidence import PhotosEvidence
 from distillvlm.recipes.photos.recipe import PhotosRecipe
 from distillvlm.recipes.photos.settings import photos, photos_evidence, photos_gpu
 from distillvlm.recipes.photos_small import PhotosSmall
 from distillvlm.recipes.pipeline import Stage, choose_stages, describe_stages, run_stages
+from distillvlm.recipes.result_files import (
+    markdown_table,
+    score_answer_file,
+    score_caption_file,
+    score_detection_file,
+)
 from distillvlm.recipes.shapes import compare_shapes
 from distillvlm.recipes.sheet import PHOTOS, write_sheet
 from distillvlm.recipes.side_by_side import run_side_by_side
@@ -43,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _add_sheet(commands.add_parser("sheet", help="a page of photos with what a running server says of them"))
     _add_shapes(commands.add_parser("shapes", help="are oblong photos captioned as well as the same in square files?"))
     _add_compare(commands.add_parser("compare", help="hold captions of `npm run score` against Python's"))
+    _add_evaluate(commands.add_parser("evaluate", help="score a result file in a standard format, whoever made it"))
     options = parser.parse_args(arguments)
     try:
         options.act(options)
@@ -169,6 +176,31 @@ def _compare(options: argparse.Namespace) -> None:
         raise ValueError(f"compare: expected {options.required:.0%} of the captions to be identical")
 
 
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    captions = kinds.add_parser("captions", help="COCO's caption metrics")
+    captions.add_argument("--references", type=Path, required=True, help="COCO's captions")
+    captions.set_defaults(score=lambda given: score_caption_file(given.results, given.references))
+    answers = kinds.add_parser("answers", help="official VQA accuracy, over all questions and by type")
+    answers.add_argument("--questions", type=Path, required=True, help="VQA v2's questions")
+    answers.add_argument("--annotations", type=Path, required=True, help="VQA v2's annotations")
+    answers.set_defaults(score=lambda given: score_answer_file(given.results, given.questions, given.annotations))
+    detections = kinds.add_parser("detections", help="COCO's average precision of boxes")
+    detections.add_argument("--instances", type=Path, required=True, help="COCO's instances")
+    detections.set_defaults(score=lambda given: score_detection_file(given.results, given.instances))
+    for kind in (captions, answers, detections):
+        kind.add_argument("--results", type=Path, required=True, help="the file that is scored; JSON, plain or gzipped")
+        kind.add_argument("--json", type=Path, help="where the figures go for programs to read")
+        kind.set_defaults(act=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    report = options.score(options)
+    print(markdown_table(report))
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
 def _photos_small(options: argparse.Namespace) -> list[Stage]:
     if options.data is None:
         raise ValueError("--data: photos-small needs the folder of the photos")
@@ -191,11 +223,11 @@ def _photos(
     return recipe(data, options.wordnet, weights, folder, bundle).stages()
 
 
-def _paper(options: argparse.Namespace, layout: LayoutName) -> list[Stage]:
+def _paper(options: argparse.Namespace, recipe: Callable[[Path, Path], PaperRecipe]) -> list[Stage]:
     """A dry run reads no data: it needs no folder."""
     if options.data is None and not options.dry_run:
         raise ValueError("--data: paper needs the folder of the data sets")
-    return PaperRecipe(options.data or Path("data"), options.runs / options.recipe, layout=layout).stages()
+    return recipe(options.data or Path("data"), options.runs / options.recipe).stages()
 
 
 def _smoke(options: argparse.Namespace) -> list[Stage]:
@@ -208,8 +240,12 @@ def _study(options: argparse.Namespace) -> list[Stage]:
 
 
 RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {
-    "paper": partial(_paper, layout="dense"),
-    "paper-oscar": partial(_paper, layout="oscar"),
+    "paper": partial(_paper, recipe=PaperRecipe),
+    "paper-oscar": partial(_paper, recipe=partial(PaperRecipe, layout="oscar")),
+    "paper-texts": partial(_paper, recipe=partial(PaperRecipe, texts=EVERY_TEXT)),
+    "paper-tsv": partial(
+        _paper, recipe=partial(PaperRecipe, features="tsv", texts=("corpus",), courses=CORPUS_COURSES)
+    ),
     "photos": partial(_photos, recipe=photos, bundle=REPOSITORY / "models" / "photos"),
     "photos-evidence": partial(
         _photos, recipe=partial(photos_evidence, docs=DOCS), bundle=REPOSITORY / "models" / "photos"

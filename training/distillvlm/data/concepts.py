@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -18,15 +18,23 @@ def said_words(text: str) -> list[str]:
 
 
 def concept_words(
-    photos: Iterable[Sequence[str]], content_words: Container[str], size: int = 800, min_photos: int = FEWEST_PHOTOS
+    photos: Iterable[Sequence[str]],
+    content_words: Container[str],
+    size: int = 800,
+    min_photos: int = FEWEST_PHOTOS,
+    told_by: Callable[[str], Hashable] = str,
 ) -> tuple[str, ...]:
     """At most `size` content words in the forms that people write, those that are said of most photos first.
 
     photos: the captions of each. content_words: see `ContentWords`. min_photos: words of fewer photos are left out.
+    told_by: by what words are told apart; of those that have it in common the first stands alone.
     """
     counts = Counter(word for captions in photos for word in {word for text in captions for word in said_words(text)})
     frequent = (word for word, count in counts.items() if count >= min_photos and word in content_words)
-    return tuple(sorted(frequent, key=lambda word: (-counts[word], word))[:size])
+    first: dict[Hashable, str] = {}
+    for word in sorted(frequent, key=lambda word: (-counts[word], word)):
+        first.setdefault(told_by(word), word)
+    return tuple(first.values())[:size]
 
 
 def concept_shares(photos: Sequence[Sequence[str]], words: Sequence[str]) -> np.ndarray:

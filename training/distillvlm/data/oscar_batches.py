@@ -12,7 +12,7 @@ from torch import Tensor
 
 from distillvlm.data.pretraining_batches import MaskTokens
 from distillvlm.data.text_batches import TextBatch, TextBatchSource
-from distillvlm.modeling.vision_language import Lexicon, pieces_of_tags
+from distillvlm.structures.lexicon import Lexicon, pieces_of_tags
 from distillvlm.structures.regions import Regions
 from distillvlm.structures.sequences import pack_tags
 
@@ -100,7 +100,7 @@ class OscarBatches:
     def _kind(self, texts: TextBatch) -> OscarKind:
         if self.polluted_share is not None:
             return "pretraining"
-        if texts.kind == "texts":
+        if texts.kind == "texts" or texts.kind == "references":
             raise ValueError("OscarBatches: expected captions or questions in fine-tuning")
         return texts.kind
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from distillvlm.data.annotation_files import PhotoSet, annotation_file, read_splits
-from distillvlm.data.coco import read_captions, read_instances
+from distillvlm.data.coco import left_out, read_captions, read_instances
 from distillvlm.data.daquar import read_daquar
 from distillvlm.data.karpathy import read_karpathy
 from distillvlm.data.records import Record, Split
@@ -76,19 +76,24 @@ def _load_flickr8k(folder: Path, min_score: float) -> list[Record]:
 def _load_coco(root: Path, min_score: float) -> list[Record]:
     folder = root / "coco"
     photos = PhotoSet("coco", folder / "images", read_splits(folder / "splits.json"))
+    boxes, captions, machine_boxes, questions, answers = (
+        annotation_file(folder, f"{name}.json")
+        for name in ("instances", "captions", "pseudo_instances", "vqa_questions", "vqa_annotations")
+    )
     merged = merge_photos(
-        read_instances(annotation_file(folder, "instances.json"), photos),
-        read_captions(annotation_file(folder, "captions.json"), photos),
-        read_instances(annotation_file(folder, "pseudo_instances.json"), photos, min_score),
+        read_instances(boxes, photos),
+        read_captions(captions, photos),
+        read_instances(machine_boxes, photos, min_score),
     )
-    asked = read_questions(
-        annotation_file(folder, "vqa_questions.json"), annotation_file(folder, "vqa_annotations.json")
-    )
-    records = join_questions(merged, "coco", asked)
-    if not any((root / "text").glob("coco_qa.json*")):
+    not_chosen = left_out(boxes, photos) | left_out(captions, photos) | left_out(machine_boxes, photos)
+    records = join_questions(merged, "coco", read_questions(questions, answers), questions, left_out=not_chosen)
+    text = root / "text"
+    if not any(text.glob("coco_qa.json*")):
         return records
     train_only: tuple[Split, ...] = ("train",)
-    return join_questions(records, "coco", read_coco_qa(root / "text"), train_only)
+    known = {record.photo_id for record in records}
+    at_hand = {number: asked for number, asked in read_coco_qa(text).items() if f"coco/{number}" in known}
+    return join_questions(records, "coco", at_hand, text, train_only)
 
 
 def _load_daquar(folder: Path, min_score: float) -> list[Record]:

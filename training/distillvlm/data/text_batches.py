@@ -19,7 +19,7 @@ from distillvlm.data.views import FLIP
 from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.structures.regions import Regions
 
-Kind = Literal["captions", "questions", "texts"]
+Kind = Literal["captions", "questions", "texts", "references"]
 UNSEEN_PHOTOS = 1_000_000_000  # numbers of texts without a photo begin here, beyond any store's rows
 
 
@@ -27,10 +27,11 @@ UNSEEN_PHOTOS = 1_000_000_000  # numbers of texts without a photo begin here, be
 class TextBatch:
     """B photos with N texts each.
 
+    kind: references are captions that nobody learns to say: those that a model says itself are compared with them.
     regions: what the model in training sees of the photos; None for texts without a photo.
     teacher_regions: what a teacher sees of the same photos; None where there is none.
     tokens: int64 [B, N, T]; captions `[CLS] w1 .. wn`, questions and other texts `[CLS] .. [SEP]`, then [PAD].
-    targets: captions int64 [B, N, T] (the next token, [SEP] last, 0 where there is none);
+    targets: captions and references int64 [B, N, T] (the next token, [SEP] last, 0 where there is none);
         questions float32 [B, N, A] (soft scores of the answers); other texts float32 [B, N, 0].
     valid: bool [B, N], false for texts that only fill up a photo's row.
     photos: int64 [B], a number for each photo, the same in every batch; texts without a photo have their own.
@@ -296,6 +297,13 @@ class TextBatches:
         stores = (self.store, self.teacher_store)
         own, teacher = (None if store is None else store.regions(photo_ids, views.tolist()) for store in stores)
         return own, teacher
+
+
+class ReferenceBatches(TextBatches):
+    """Batches of a caption pool as references."""
+
+    def batch(self, step: int) -> TextBatch:
+        return replace(super().batch(step), kind="references")
 
 
 class TextBatchSource(Protocol):

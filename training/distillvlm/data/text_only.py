@@ -69,11 +69,16 @@ def load_text_only(root: Path, records: Iterable[Record]) -> list[PhotoText]:
 
 
 def drop_held_out(texts: Iterable[PhotoText], records: Iterable[Record]) -> list[PhotoText]:
-    """The texts without those on a validation or test photo: same id, or two long sentences in common."""
-    held_out = [record for record in records if record.split != "train"]
-    ids = {_photo_key(record.photo_id) for record in held_out}
+    """The texts without those on a validation or test photo."""
+    return drop_photos(texts, [record for record in records if record.split != "train"])
+
+
+def drop_photos(texts: Iterable[PhotoText], records: Iterable[Record]) -> list[PhotoText]:
+    """The texts without those on a photo of the records: same id, or two long sentences in common."""
+    records = list(records)
+    ids = {_photo_key(record.photo_id) for record in records}
     photos_of_sentence: dict[str, set[str]] = defaultdict(set)
-    for record in held_out:
+    for record in records:
         for sentence in _long_sentences(record.captions):
             photos_of_sentence[sentence].add(record.photo_id)
 

@@ -13,7 +13,7 @@ import torch
 
 from distillvlm.data.text_batches import mirror_words
 from distillvlm.data.vocabulary import Tokenizer, bert_vocabulary, build_vocabulary
-from distillvlm.modeling.vision_language import Lexicon
+from distillvlm.structures.lexicon import Lexicon
 
 MIN_TAG_PIECES = 2  # each further piece costs every photo as many places of its prefix as it has tags
 

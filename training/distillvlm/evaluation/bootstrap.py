@@ -72,20 +72,42 @@ def bootstrap_sums(
         ValueError: there are no units, or `level` is outside 0-1.
     """
     sums_UC = np.asarray(sums, dtype=np.float64)
-    count = len(sums_UC)
-    if count == 0:
+    return bootstrap_counts(len(sums_UC), lambda counts_SU: statistic(counts_SU @ sums_UC), level=level, seed=seed)
+
+
+def bootstrap_counts(
+    units: int,
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The interval of any statistic of a sample.
+
+    statistic: how often each unit is in a resample [S, U] -> values [S]. resamples: fewer where it takes long.
+
+    Raises:
+        ValueError: there are no units, or `level` is outside 0-1.
+    """
+    if units == 0:
         raise ValueError("Expected at least one unit to resample but received none")
     if not 0 < level < 1:
         raise ValueError(f"Expected level between 0 and 1 but received {level}")
     generator = np.random.default_rng(seed)
-    chunk = max(1, _DRAWS_AT_ONCE // count)
+    chunk = max(1, _DRAWS_AT_ONCE // units)
     resampled = [
-        statistic(sums_UC[generator.integers(count, size=(min(chunk, RESAMPLES - start), count))].sum(axis=1))
-        for start in range(0, RESAMPLES, chunk)
+        statistic(_counts(generator.integers(units, size=(min(chunk, resamples - start), units))))
+        for start in range(0, resamples, chunk)
     ]
     low, high = np.quantile(np.concatenate(resampled), [(1 - level) / 2, (1 + level) / 2])
-    value = statistic(sums_UC.sum(axis=0, keepdims=True))[0]
-    return Interval(float(value), float(low), float(high))
+    return Interval(float(statistic(np.ones((1, units)))[0]), float(low), float(high))
+
+
+def _counts(drawn_SU: NDArray[np.int64]) -> NDArray[np.float64]:
+    resamples, units = drawn_SU.shape
+    places_SU = drawn_SU + units * np.arange(resamples)[:, None]
+    return np.bincount(places_SU.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
 
 
 def _numbered(units: Sequence[Hashable]) -> NDArray[np.int64]:

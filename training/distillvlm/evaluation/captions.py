@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,9 +29,6 @@ from distillvlm.data.records import Described
 logger = logging.getLogger(__name__)
 
 BLEU_ORDER = 4
-_FUNCTION_WORDS = """
-    a an the and or of in on at to by with from for near over under into onto through next is are while that
-"""
 _SPICE_MODELS = Path(pycocoevalcap.__path__[0]) / "spice" / "lib" / "stanford-corenlp-3.6.0-models.jar"
 
 
@@ -58,7 +54,7 @@ class CaptionScores:
     cider_d: with the idf of the references.
     cider_d_corpus_idf: with the idf of the corpus that was given, e.g. the training captions.
     spice: None where Stanford CoreNLP's models are not installed.
-    cider_d_of_photo, cider_d_corpus_idf_of_photo: float64 [N].
+    rouge_l_of_photo, cider_d_of_photo, cider_d_corpus_idf_of_photo: float64 [N].
     bleu_counts_of_photo: float64 [N, 10], see `bleu_counts`.
     """
 
@@ -69,6 +65,7 @@ class CaptionScores:
     cider_d: float
     cider_d_corpus_idf: float | None
     spice: float | None
+    rouge_l_of_photo: NDArray[np.float64]
     cider_d_of_photo: NDArray[np.float64]
     cider_d_corpus_idf_of_photo: NDArray[np.float64] | None
     bleu_counts_of_photo: NDArray[np.float64]
@@ -101,16 +98,18 @@ def caption_scores(
     targets = tokenize(references)
     cider = cider_d(hypotheses, targets)
     corpus_cider = cider_d(hypotheses, targets, list(tokenize(corpus).values())) if corpus else None
+    rouge_l = 100 * np.array(Rouge().compute_score(targets, hypotheses)[1])
     counts = bleu_counts(hypotheses, targets)
     total_counts = counts.sum(axis=0, keepdims=True)
     return CaptionScores(
         photo_ids=photo_ids,
         bleu=tuple(float(bleu_of_counts(total_counts, order)[0]) for order in range(1, BLEU_ORDER + 1)),
         meteor=_meteor(hypotheses, targets),
-        rouge_l=100 * float(Rouge().compute_score(targets, hypotheses)[0]),
+        rouge_l=float(rouge_l.mean()),
         cider_d=float(cider.mean()),
         cider_d_corpus_idf=None if corpus_cider is None else float(corpus_cider.mean()),
         spice=_spice(hypotheses, targets),
+        rouge_l_of_photo=rouge_l,
         cider_d_of_photo=cider,
         cider_d_corpus_idf_of_photo=corpus_cider,
         bleu_counts_of_photo=counts,
@@ -204,24 +203,6 @@ def bleu_of_counts(counts_S10: NDArray[np.float64], order: int = BLEU_ORDER) -> 
     precision_S = np.exp(np.log((matched_SN + 1e-15) / (all_SN + 1e-9)).mean(axis=1))
     ratio_S = (words_S + 1e-15) / (reference_words_S + 1e-9)
     return 100 * precision_S * np.exp(np.minimum(0.0, 1 - 1 / ratio_S))
-
-
-def distinct_sentences(captions: Iterable[str]) -> int:
-    """How many different sentences there are, letter case and spacing aside."""
-    return len({" ".join(caption.lower().split()) for caption in captions})
-
-
-def function_word_endings(captions: Iterable[str]) -> float:
-    """Share (0-1) of captions that break off at a function word ("a dog in a"), a known fault of training on CIDEr-D.
-
-    Raises:
-        ValueError: there are no captions.
-    """
-    function_words = set(_FUNCTION_WORDS.split())
-    endings = Counter((caption.lower().rstrip(" .").split() or [""])[-1] in function_words for caption in captions)
-    if not endings:
-        raise ValueError("Expected at least one caption but received none")
-    return endings[True] / endings.total()
 
 
 @_java_on_path()

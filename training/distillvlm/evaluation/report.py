@@ -7,17 +7,13 @@ photos, in points. Data sets are told apart by `Record.source`.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from distillvlm.data.records import ANNOTATORS, Question, Record
+from distillvlm.data.records import ANNOTATORS, Described, Question, Record
+from distillvlm.data.sentences import distinct_sentences, function_word_endings
 from distillvlm.evaluation.baselines import majority_answer, question_type_prior
 from distillvlm.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean, bootstrap_sums
-from distillvlm.evaluation.captions import (
-    bleu_of_counts,
-    caption_scores,
-    distinct_sentences,
-    function_word_endings,
-)
+from distillvlm.evaluation.captions import bleu_of_counts, caption_scores
 from distillvlm.evaluation.naming import naming_report
 from distillvlm.evaluation.vqa import vqa_scores
 
@@ -27,15 +23,22 @@ CAPTIONS_PER_PHOTO = 5
 Answers = Mapping[str, Mapping[int, str]]
 """Data set -> question_id -> answer (a question_id is unique in its data set only)."""
 
+DescribedT = TypeVar("DescribedT", bound=Described)
+
 
 def captioned(records: Iterable[Record]) -> list[Record]:
     """The records whose captions are scored."""
     return [record for record in records if len(record.captions) >= CAPTIONS_PER_PHOTO]
 
 
-def asked(records: Iterable[Record]) -> list[tuple[Record, Question]]:
+def asked(records: Iterable[DescribedT]) -> list[tuple[DescribedT, Question]]:
     """The human questions on the records' photos, each with its record."""
     return [(record, question) for record in records for question in record.questions if question.is_human]
+
+
+def asked_by_source(records: Iterable[Record]) -> dict[str, list[tuple[Record, Question]]]:
+    """`asked` of each data set that has any."""
+    return {source: pairs for source, group in by_source(records).items() if (pairs := asked(group))}
 
 
 def caption_report(
@@ -102,41 +105,57 @@ def question_report(records: Sequence[Record], answers: Answers) -> dict[str, An
         ValueError: a question has no answer, or a data set mixes both kinds of questions.
     """
     return {
-        source: _question_metrics(source, asked(group), answers.get(source, {}))
-        for source, group in by_source(records).items()
-        if asked(group)
+        source: _question_metrics(source, pairs, answers.get(source, {}))
+        for source, pairs in asked_by_source(records).items()
     }
 
 
 def _question_metrics(
     source: str, pairs: Sequence[tuple[Record, Question]], answers: Mapping[int, str]
 ) -> dict[str, Any]:
-    kinds = {len(question.answers) == ANNOTATORS for _, question in pairs}
-    if len(kinds) > 1:
-        raise ValueError(f"Expected {ANNOTATORS} answers to every question of {source} or to none")
     scores = vqa_scores([question for _, question in pairs], answers)
     photos = [record.photo_id for record, _ in pairs]
+    points = [100 * score for score in scores.of_question]
+    rows_of_type: dict[str, list[int]] = {}
+    for row, (_, question) in enumerate(pairs):
+        if question.answer_type:
+            rows_of_type.setdefault(question.answer_type, []).append(row)
     return {
-        "metric": "VQA" if kinds == {True} else "exact match",
+        "metric": _metric_of(source, pairs),
         "questions": len(pairs),
         "photos": len(set(photos)),
-        "accuracy": _as_dict(bootstrap_mean([100 * score for score in scores.of_question], photos)),
-        "by_answer_type": scores.by_answer_type,
+        "accuracy": _as_dict(bootstrap_mean(points, photos)),
+        "by_answer_type": {
+            kind: {
+                "questions": len(rows),
+                "accuracy": _as_dict(bootstrap_mean([points[row] for row in rows], [photos[row] for row in rows])),
+            }
+            for kind, rows in sorted(rows_of_type.items())
+        },
         "by_question_type": scores.by_question_type,
     }
 
 
-def text_baselines(records: Sequence[Record], training: Sequence[Record]) -> dict[str, Answers]:
+def _metric_of(source: str, pairs: Sequence[tuple[Record, Question]]) -> str:
+    kinds = {len(question.answers) == ANNOTATORS for _, question in pairs}
+    if len(kinds) > 1:
+        raise ValueError(f"Expected {ANNOTATORS} answers to every question of {source} or to none")
+    return "VQA" if kinds == {True} else "exact match"
+
+
+def text_baselines(
+    records: Sequence[Record], training: Sequence[Record], unseen: Iterable[Described] = ()
+) -> dict[str, Answers]:
     """Answers that need no photo, for every human question: "majority" and "question type prior", both of the
-    training questions of the same data set."""
+    training questions of the same data set. unseen: further training questions, on photos that are not at hand."""
     majority: dict[str, dict[int, str]] = {}
     prior: dict[str, dict[int, str]] = {}
-    trainingby_source = by_source(training)
-    for source, group in by_source(records).items():
-        questions = [question for _, question in asked(group)]
-        if not questions:
-            continue
-        training_questions = [question for _, question in asked(trainingby_source.get(source, []))]
+    questions_of: dict[str, list[Question]] = {}
+    for photo, question in (*asked(training), *asked(unseen)):
+        questions_of.setdefault(photo.photo_id.partition("/")[0], []).append(question)
+    for source, pairs in asked_by_source(records).items():
+        questions = [question for _, question in pairs]
+        training_questions = questions_of.get(source, [])
         answer = majority_answer(training_questions)
         majority[source] = {question.question_id: answer for question in questions}
         prior[source] = question_type_prior(training_questions, questions)
@@ -144,40 +163,38 @@ def text_baselines(records: Sequence[Record], training: Sequence[Record]) -> dic
 
 
 def compare_answers(records: Sequence[Record], answers: Answers, others: Mapping[str, Answers]) -> list[dict[str, Any]]:
-    """How far `answers` are ahead of each of `others` on all data sets together, paired by question.
+    """How far `answers` are ahead of each of `others`, paired by question.
 
-    Returns a row for each of `others`: {"a": "model", "b", "metric", "difference", "low", "high", "pairs", "unit"}.
+    Returns a row for each data set, which has a metric of its own, and each of `others`: {"a": "model", "b", "data",
+    "metric", "difference", "low", "high", "pairs", "unit"}.
 
     Raises:
         ValueError: a question has no answer.
     """
-    photos = [record.photo_id for group in by_source(records).values() for record, _ in asked(group)]
-    own = _question_scores(records, answers)
     rows = []
-    for name, other in others.items():
-        difference = bootstrap_difference(own, _question_scores(records, other), photos)
-        rows.append(
-            {
-                "a": "model",
-                "b": name,
-                "metric": "VQA",
-                "difference": difference.value,
-                "low": difference.low,
-                "high": difference.high,
-                "pairs": len(own),
-                "unit": "photo",
-            }
-        )
+    for source, pairs in asked_by_source(records).items():
+        photos, questions = [record.photo_id for record, _ in pairs], [question for _, question in pairs]
+        own = _points(questions, answers.get(source, {}))
+        for name, other in others.items():
+            difference = bootstrap_difference(own, _points(questions, other.get(source, {})), photos)
+            rows.append(
+                {
+                    "a": "model",
+                    "b": name,
+                    "data": source,
+                    "metric": _metric_of(source, pairs),
+                    "difference": difference.value,
+                    "low": difference.low,
+                    "high": difference.high,
+                    "pairs": len(pairs),
+                    "unit": "photo",
+                }
+            )
     return rows
 
 
-def _question_scores(records: Sequence[Record], answers: Answers) -> list[float]:
-    scores: list[float] = []
-    for source, group in by_source(records).items():
-        questions = [question for _, question in asked(group)]
-        if questions:
-            scores += [100 * score for score in vqa_scores(questions, answers.get(source, {})).of_question]
-    return scores
+def _points(questions: Sequence[Question], answers: Mapping[int, str]) -> list[float]:
+    return [100 * score for score in vqa_scores(questions, answers).of_question]
 
 
 def evaluate(
@@ -187,12 +204,13 @@ def evaluate(
     answers: Answers,
     blind_answers: Answers | None = None,
     content_words: Container[str] | None = None,
+    unseen: Iterable[Described] = (),
 ) -> dict[str, Any]:
     """The whole report of a model on `records` (one split): captions, questions, and margins over what is blind.
 
-    content_words: see `caption_report`.
+    content_words: see `caption_report`. unseen: see `text_baselines`.
     """
-    baselines = text_baselines(records, training)
+    baselines = text_baselines(records, training, unseen)
     if blind_answers is not None:
         baselines["blind model"] = blind_answers
     return {
@@ -211,30 +229,45 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines.append("|---|---|---|---|---|---|---|---|")
     for source, row in report["captions"].items():
         lines.append(
-            f"| {source} | {row['photos']} | {_cell(row['CIDEr-D'])} | {_cell(row['CIDEr-D (training idf)'])} | "
-            f"{_cell(row['BLEU-4'])} | {row['METEOR']:.1f} | {row['ROUGE-L']:.1f} | {row['distinct_sentences']} |"
+            f"| {source} | {row['photos']} | {cell(row['CIDEr-D'])} | {cell(row['CIDEr-D (training idf)'])} | "
+            f"{cell(row['BLEU-4'])} | {row['METEOR']:.1f} | {row['ROUGE-L']:.1f} | {row['distinct_sentences']} |"
         )
     if any(row["SPICE"] is None for row in report["captions"].values()):
         lines += ["", "SPICE was not measured: Stanford CoreNLP's models are not installed."]
     named = [(source, *entry) for source, row in report["captions"].items() for entry in row["naming"].items()]
     if named:
         lines += ["", "| data set | of its captions | items | share |", "|---|---|---|---|"]
-        lines += [f"| {source} | {name} | {share['items']} | {_cell(share)} |" for source, name, share in named]
+        lines += [f"| {source} | {name} | {share['items']} | {cell(share)} |" for source, name, share in named]
     names = list(report["baselines"])
     lines += ["", f"| data set | metric | questions | model | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
     for source, row in report["questions"].items():
-        others = [_cell(report["baselines"][name][source]["accuracy"]) for name in names]
+        others = [cell(report["baselines"][name][source]["accuracy"]) for name in names]
         lines.append(
-            f"| {source} | {row['metric']} | {row['questions']} | {_cell(row['accuracy'])} | {' | '.join(others)} |"
+            f"| {source} | {row['metric']} | {row['questions']} | {cell(row['accuracy'])} | {' | '.join(others)} |"
         )
-    lines += ["", "| ahead of | difference | questions |", "|---|---|---|"]
+    lines += _type_table(report, names)
+    lines += ["", "| data set | ahead of | difference | questions |", "|---|---|---|---|"]
     for row in report["comparisons"]:
-        margin = _cell({"value": row["difference"], "low": row["low"], "high": row["high"]})
-        lines.append(f"| {row['b']} | {margin} | {row['pairs']} |")
+        margin = cell({"value": row["difference"], "low": row["low"], "high": row["high"]})
+        lines.append(f"| {row['data']} | {row['b']} | {margin} | {row['pairs']} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(interval: Mapping[str, float]) -> str:
+def _type_table(report: Mapping[str, Any], baselines: Sequence[str]) -> list[str]:
+    """Accuracy by type of answer, of the data sets that have types."""
+    rows = []
+    for source, model in report["questions"].items():
+        for kind, own in model["by_answer_type"].items():
+            others = (report["baselines"][name][source]["by_answer_type"][kind] for name in baselines)
+            cells = " | ".join(cell(one["accuracy"]) for one in (own, *others))
+            rows.append(f"| {source} | {kind} | {own['questions']} | {cells} |")
+    if not rows:
+        return []
+    head = f"| data set | answer type | questions | model | {' | '.join(baselines)} |"
+    return ["", head, "|---" * (4 + len(baselines)) + "|", *rows]
+
+
+def cell(interval: Mapping[str, float]) -> str:
     return f"{interval['value']:.1f} [{interval['low']:.1f}, {interval['high']:.1f}]"
 
 

@@ -24,8 +24,9 @@ from distillvlm.export.manifest import (
 )
 from distillvlm.modeling.detector.config import DetectorConfig
 from distillvlm.modeling.detector.detector import Detector
-from distillvlm.modeling.vision_language import Lexicon, VisionLanguageConfig, VisionLanguageModel
+from distillvlm.modeling.vision_language import VisionLanguageConfig, VisionLanguageModel
 from distillvlm.structures.calibration import Calibration
+from distillvlm.structures.lexicon import Lexicon
 
 FIXTURE = Path(__file__).parents[3] / "test" / "fixtures" / "bundle-tiny"
 SEED = 3  # of those from 0, the first whose captions of the golden pictures all differ and have several words

@@ -13,12 +13,14 @@ import torch
 from distillvlm.export.graphs import REGION_OUTPUTS
 from distillvlm.export.runtime import BundlePredictor, GeneratedCaption
 from distillvlm.export.storage import Storage, rounded
+from distillvlm.modeling.detector.concepts import ConceptTagger
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.generation import beam_search
 from distillvlm.modeling.vision_language import Prefix, VisionLanguageModel
+from distillvlm.structures.regions import Regions
 
 TOLERANCE = 1e-4  # of logits and log-probabilities in fp32
-NEAR_TIE = 1e-3  # of what two captions rank by in their searches: either may win
+NEAR_TIE = 1e-3  # of what two captions rank by in their searches, and of two tags' weights, relative: either may win
 
 
 @dataclass
@@ -26,7 +28,8 @@ class Comparison:
     """Of one run with another. Differences are the largest absolute ones.
 
     regions, captions, answers: how many are identical: a photo's boxes (to `TOLERANCE`), labels, attributes and tags;
-        a caption's tokens; a question's best answer. near_ties: captions that differ, with ranks `NEAR_TIE` apart.
+        a caption's tokens; a question's best answer. near_ties: captions that differ, with ranks `NEAR_TIE` apart, or
+        said of tags that differ where their weights are as near: whatever was said, rounding had chosen the tags.
     features, log_probabilities, logits: differences, of the first where a photo's regions are identical, of the
         others where its regions and its captions are.
     """
@@ -58,7 +61,7 @@ class Comparison:
         same_caption = one.caption.tokens == other.caption.tokens
         self.regions += same_regions
         self.captions += same_caption
-        self.near_ties += not same_caption and abs(one.rank - other.rank) < NEAR_TIE
+        self.near_ties += not same_caption and (abs(one.rank - other.rank) < NEAR_TIE or _tags_tie(one, other))
         self.answers += int((one.logits.argmax(-1) == other.logits.argmax(-1)).sum())
         if not same_regions:
             return
@@ -101,12 +104,14 @@ class ParityReport:
 @dataclass(frozen=True)
 class PhotoOutputs:
     """regions: fields of `Regions` without the batch axis. rank: what the caption won its search by. logits: [Q, A] of
-    the photo's questions."""
+    the photo's questions. tag_weights: [W + 1], of a concept head's words and behind them what a tag must weigh; None
+    where nobody has looked."""
 
     regions: dict[str, np.ndarray]
     caption: GeneratedCaption
     rank: float
     logits: np.ndarray
+    tag_weights: np.ndarray | None = None
 
 
 def check_parity(
@@ -172,7 +177,15 @@ class _Modules:
         arrays = {name: getattr(regions, name)[0].numpy() for name in REGION_OUTPUTS}
         logits = [self._logits(prefix, self.predictor.question_ids(question)) for question in questions]
         caption = self.predictor.read_caption(*best)
-        return PhotoOutputs(arrays, caption, _rank(caption, self.predictor), np.stack(logits))
+        weights = self._tag_weights(regions)
+        return PhotoOutputs(arrays, caption, _rank(caption, self.predictor), np.stack(logits), weights)
+
+    def _tag_weights(self, regions: Regions) -> np.ndarray | None:
+        tagger = self.detector.tagger
+        if not isinstance(tagger, ConceptTagger):
+            return None
+        weights = tagger.weigh(regions, self.detector.classes_of(regions))[0].numpy()
+        return np.append(weights, tagger.threshold)
 
     def _logits(self, prefix: Prefix, ids: list[int]) -> np.ndarray:
         states = self.model.encode_questions(prefix, torch.tensor([[ids]]))
@@ -182,6 +195,15 @@ class _Modules:
 def _same_regions(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     words = all(np.array_equal(one[name], other[name]) for name in ("labels", "attributes", "tags"))
     return words and _difference(one["boxes"], other["boxes"]) <= TOLERANCE
+
+
+def _tags_tie(one: PhotoOutputs, other: PhotoOutputs) -> bool:
+    """Whether their tags differ, but nowhere by more than words that weigh almost alike; no tag (-1) weighs what a word
+    must."""
+    tags, others = one.regions["tags"], other.regions["tags"]
+    if other.tag_weights is None or np.array_equal(tags, others):
+        return False
+    return bool(np.allclose(other.tag_weights[tags], other.tag_weights[others], rtol=NEAR_TIE, atol=0))
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:

@@ -82,15 +82,24 @@ def beam_search(
 
 
 @torch.no_grad()
-def sample_captions(model: VisionLanguageModel, prefix: Prefix, num_samples: int, max_tokens: int) -> Captions:
+def sample_captions(
+    model: VisionLanguageModel, prefix: Prefix, num_samples: int, max_tokens: int, temperature: float = 1.0
+) -> Captions:
     """Draws `num_samples` captions of each photo, every token from the model's own distribution.
 
+    temperature: logits are divided by it; below 1 the likely words are drawn more often than the model says. The
+    captions' log-probabilities are those of the distribution that they are drawn from.
     Sampling ends when all captions have drawn [SEP], or after `max_tokens` steps. torch's generator is drawn from.
+
+    Raises:
+        ValueError: `temperature` is not positive.
     """
+    if temperature <= 0:
+        raise ValueError(f"Expected a positive temperature but received {temperature}")
     beams, last_BK = _start(model, prefix, num_samples)
     for step in range(1, max_tokens + 1):
         logits_BKV, attention_BKP = _step(model, prefix, beams, last_BK, step)
-        log_probabilities_BKV = logits_BKV.log_softmax(-1)
+        log_probabilities_BKV = (logits_BKV / temperature).log_softmax(-1)
         drawn_BK = log_probabilities_BKV.exp().flatten(0, 1).multinomial(1).view_as(last_BK)
         chosen_BK = log_probabilities_BKV.gather(-1, drawn_BK[..., None]).squeeze(-1)
         last_BK = drawn_BK.masked_fill(beams.finished, model.lexicon.pad)

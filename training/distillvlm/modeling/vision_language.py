@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distillvlm.modeling.attention import EncoderLayer
+from distillvlm.structures.lexicon import Lexicon, pieces_of_tags
 from distillvlm.structures.regions import Regions, box_geometry
 
 
@@ -35,22 +36,6 @@ class VisionLanguageConfig:
     attention_dropout: float = 0.0
     region_norm: bool = True
     tied_words: bool = True
-
-
-@dataclass(frozen=True)
-class Lexicon:
-    """Which token is what.
-
-    tag_tokens: int64 [tag words, W], WordPieces of each tag word, 0 ([PAD]) where it has fewer than W.
-    caption_mask: bool [V], true for the pieces that captions may use ([SEP] among them, no other special).
-    """
-
-    tag_tokens: Tensor
-    caption_mask: Tensor
-    pad: int = 0
-    cls: int = 2
-    sep: int = 3
-    mask: int = 4
 
 
 @dataclass(frozen=True)
@@ -86,12 +71,6 @@ def caption_mask(length: int, device: torch.device | None = None) -> Tensor:
     top = torch.cat([words, torch.zeros_like(words)], dim=1)
     bottom = torch.cat([words, torch.eye(length, dtype=torch.bool, device=device)], dim=1)
     return torch.cat([top, bottom])
-
-
-def pieces_of_tags(tags_BG: Tensor, tag_tokens: Tensor, pad: int) -> Tensor:
-    """WordPieces of tag words: int64 [B, G * W], [PAD] where there is none. tag_tokens: see `Lexicon`."""
-    tokens_BGW = tag_tokens[tags_BG.clamp(min=0)]
-    return torch.where(tags_BG[..., None] >= 0, tokens_BGW, pad).flatten(1)
 
 
 class VisionLanguageModel(nn.Module):

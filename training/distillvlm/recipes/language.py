@@ -18,6 +18,7 @@ from distillvlm.data.soft_targets import SoftTargets
 from distillvlm.data.sources import SourceTags
 from distillvlm.data.text_batches import (
     MixedBatches,
+    ReferenceBatches,
     TextBatches,
     TextBatchSource,
     TextPool,
@@ -32,6 +33,7 @@ from distillvlm.engine.processes import fastest_device
 from distillvlm.engine.progress import recent_means
 from distillvlm.engine.trainer import Batches, Schedule, Task, train
 from distillvlm.evaluation.vqa import soft_targets
+from distillvlm.modeling.layouts import Layout
 from distillvlm.modeling.vision_language import VisionLanguageConfig, VisionLanguageModel
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.objective import Objective, ObjectiveTask
@@ -56,7 +58,8 @@ class TextMix:
 
     captions, questions: photos of a batch and texts of each photo; unseen: questions without photos of a batch;
     described: photos that are not at hand of a batch and captions of each; spoken: photos of a batch with a caption of
-    a teacher's each.
+    a teacher's each; asked: photos of a batch and questions of each, people's alone; references: photos of a batch with
+    all their captions, against which a model's own are judged.
     *_steps: steps of each kind in the whole training. Lengths count a caption's words and its [SEP], a question's
     words with [CLS] and [SEP].
     """
@@ -71,12 +74,16 @@ class TextMix:
     described_steps: int = 0
     spoken: int = 0
     spoken_steps: int = 0
+    asked: tuple[int, int] = (0, 0)
+    asked_steps: int = 0
+    references: int = 0
+    reference_steps: int = 0
     max_caption_tokens: int = 20  # the longest caption that the server gives
     max_question_tokens: int = 66  # 64 pieces are promised to users
 
     @property
     def steps(self) -> int:
-        seen = self.caption_steps + self.question_steps + self.spoken_steps
+        seen = self.caption_steps + self.question_steps + self.spoken_steps + self.asked_steps + self.reference_steps
         return seen + self.unseen_steps + self.described_steps
 
 
@@ -123,13 +130,18 @@ def finetuning_batches(
     """Captions and questions on photos and without, mixed; kinds with no steps are left out.
 
     unseen: questions on photos that are not at hand. described: such photos with their captions. spoken: photos with a
-    teacher's captions. soft: what a teacher said beforehand of each text of the records ("captions", "questions") and
-    of `spoken` ("spoken"), in the order of `caption_texts` and `question_texts`. confusion: of the concept head that
+    teacher's captions. soft: what a teacher said beforehand of each text of the records ("captions", "questions", and
+    of people's questions "asked") and of `spoken` ("spoken"), in the order of `caption_texts`, `question_texts` and
+    `asked_texts`. confusion: of the concept head that
     gives the tags, None for tags from labels and classes. sources: last tags of described photos (`DescribedBatches`).
     """
     tokenizer, answers = words.tokenizer, len(words.answers)
     stores = (store, teacher_store)
     parts: list[tuple[TextBatchSource, int]] = []
+    if mix.reference_steps:
+        pool = caption_pool(records, tokenizer, LONGEST_REFERENCE, words.caption_rows)
+        references = ReferenceBatches(pool, tokenizer, answers, mix.references, ALL_CAPTIONS, seed, *stores)
+        parts.append((references, mix.reference_steps))
     if mix.caption_steps:
         pool = caption_texts(records, words, mix)
         batches = TextBatches(pool, tokenizer, answers, *mix.captions, seed, *stores, soft.get("captions"))
@@ -142,6 +154,10 @@ def finetuning_batches(
         pool = caption_texts(spoken, words, mix)
         batches = TextBatches(pool, tokenizer, answers, mix.spoken, 1, seed, *stores, soft.get("spoken"))
         parts.append((batches, mix.spoken_steps))
+    if mix.asked_steps:
+        pool = asked_texts(records, words, mix)
+        batches = TextBatches(pool, tokenizer, answers, *mix.asked, seed, *stores, soft.get("asked"))
+        parts.append((batches, mix.asked_steps))
     if mix.unseen_steps:
         alone = [(None, [question]) for question in unseen]
         pool = question_pool(alone, tokenizer, soft_targets, words.answers, mix.max_question_tokens)
@@ -160,6 +176,15 @@ def caption_texts(records: Iterable[Described], words: Words, mix: TextMix) -> T
 def question_texts(records: Iterable[Record], words: Words, mix: TextMix) -> TextPool:
     asked = [(record.photo_id, record.questions) for record in records if record.questions]
     return question_pool(asked, words.tokenizer, soft_targets, words.answers, mix.max_question_tokens)
+
+
+def asked_texts(records: Iterable[Record], words: Words, mix: TextMix) -> TextPool:
+    """People's questions alone."""
+    by_people = (
+        replace(record, questions=tuple(question for question in record.questions if question.is_human))
+        for record in records
+    )
+    return question_texts(by_people, words, mix)
 
 
 def pretraining_batches(
@@ -220,15 +245,23 @@ def train_scst(
     schedule: Schedule,
     folder: Path,
     seed: int,
+    layout: Layout | None = None,
+    objective: Objective | None = None,
 ) -> dict[str, object]:
-    """Trains a captioner on CIDEr-D with the document frequencies of the records; batches of a `scst_mix`."""
+    """Trains a captioner on CIDEr-D with the document frequencies of the records; batches of a `scst_mix`.
+
+    layout, objective: see `ScstTask`.
+    """
     reward = CaptionReward(words.tokenizer, [record.captions for record in records if record.captions])
-    return run_training(ScstTask(model, reward, settings), batches, schedule, folder, seed)
+    return run_training(ScstTask(model, reward, settings, layout, objective), batches, schedule, folder, seed)
 
 
-def scst_mix(mix: TextMix) -> TextMix:
-    """The same mix with all captions of each photo, uncut: they are the reward's references, the model reads none."""
-    return replace(mix, captions=(mix.captions[0], ALL_CAPTIONS), max_caption_tokens=LONGEST_REFERENCE)
+def scst_mix(mix: TextMix, learnt: float = 0.0) -> TextMix:
+    """The same mix for self-critical training: in place of captions all of each photo, uncut, as the reward's
+    references; of the steps with captions a share `learnt` stays as it is."""
+    kept = round(learnt * mix.caption_steps)
+    drawn = mix.caption_steps - kept
+    return replace(mix, caption_steps=kept, references=mix.captions[0], reference_steps=drawn)
 
 
 def run_training(task: Task, batches: Batches, schedule: Schedule, folder: Path, seed: int) -> dict[str, object]:

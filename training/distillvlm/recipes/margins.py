@@ -19,8 +19,8 @@ from distillvlm.modeling.vision_language import VisionLanguageModel
 
 @dataclass(frozen=True)
 class Margins:
-    """points: of VQA accuracy over the majority answer and over a blind model, the smaller one. factor: of CIDEr-D over
-    a blind captioner and over the caption of the nearest training photo, the smaller one."""
+    """points: of VQA accuracy over the majority answer and over a blind model, the least one. factor: of CIDEr-D over a
+    blind captioner and over the caption of the nearest training photo, the smaller one."""
 
     points: float
     factor: float
@@ -39,8 +39,8 @@ def measure_margins(
         for captions in (caption_photos(blind, None, photo_ids, words), copied)
     ]
     (own,) = (row["CIDEr-D"]["value"] for row in report["captions"].values())
-    ahead = {row["b"]: row["difference"] for row in report["comparisons"]}
-    return Margins(min(ahead["majority"], ahead["blind model"]), float(own / max(*others, 1e-9)))
+    ahead = [row["difference"] for row in report["comparisons"] if row["b"] in ("majority", "blind model")]
+    return Margins(min(ahead), float(own / max(*others, 1e-9)))
 
 
 def nearest_captions(store: RegionStore, test: Sequence[Record], training: Sequence[Record]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from distillvlm.data.content_words import ContentWords
 from distillvlm.data.photos import load_photos
 from distillvlm.data.records import Split, of_split
+from distillvlm.data.text_only import load_text_only
 from distillvlm.evaluation.report import evaluate, markdown
 from distillvlm.evaluation.results import read_vqa_results
 from distillvlm.evaluation.server import measure
@@ -33,7 +34,10 @@ def measure_server(
     if blind is not None:
         sources = {record.source for record in chosen if record.questions}
         blind_answers = {source: read_vqa_results(blind / f"blind-{source}.json") for source in sources}
-    report = evaluate(chosen, of_split(records, "train"), captions, answers, blind_answers, ContentWords(wordnet))
+    has_texts = any((data_root / "text").glob("vqa_v2_60k.json*"))
+    unseen = load_text_only(data_root / "text", records) if has_texts else ()
+    training, content_words = of_split(records, "train"), ContentWords(wordnet)
+    report = evaluate(chosen, training, captions, answers, blind_answers, content_words, unseen)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=1))
     (folder / "report.md").write_text(markdown(report))
@@ -53,9 +57,18 @@ def _metrics(report: dict[str, Any], method: str) -> Iterator[Metric]:
         yield Metric("distinct sentences", row["distinct_sentences"], source, row["photos"], method)
         for name, share in row["naming"].items():
             yield Metric(name, share["value"], source, share["items"], method, (share["low"], share["high"]))
-    for source, row in report["questions"].items():
-        value = row["accuracy"]
-        yield Metric(row["metric"], value["value"], source, row["questions"], method, (value["low"], value["high"]))
+    for name, questions in {"": report["questions"], **report["baselines"]}.items():
+        yield from _accuracies(questions, f" of {name}" if name else "", method)
     for row in report["comparisons"]:
-        name = f"accuracy ahead of {row['b']}"
-        yield Metric(name, row["difference"], "coco and daquar", row["pairs"], method, (row["low"], row["high"]))
+        name = f"{row['metric']} ahead of {row['b']}"
+        yield Metric(name, row["difference"], row["data"], row["pairs"], method, (row["low"], row["high"]))
+
+
+def _accuracies(questions: dict[str, Any], whose: str, method: str) -> Iterator[Metric]:
+    """Over all questions of a data set, and by type of answer. whose: ends a metric's name."""
+    for source, row in questions.items():
+        by_type = {f"{row['metric']}, {kind}": typed for kind, typed in row["by_answer_type"].items()}
+        for name, asked in {row["metric"]: row, **by_type}.items():
+            value = asked["accuracy"]
+            interval = (value["low"], value["high"])
+            yield Metric(name + whose, value["value"], source, asked["questions"], method, interval)

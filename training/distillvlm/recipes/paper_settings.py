@@ -1,4 +1,4 @@
-"""`paper`: its sizes, how long each network is trained, and in which order.
+"""`paper`: its sizes, its settings, and how long each network is trained.
 
 What neither the paper (arXiv:2104.02096) nor OSCAR (arXiv:2004.06165), bottom-up attention (arXiv:1707.07998), BERT
 (arXiv:1810.04805) and MiniVLM (arXiv:2012.06946) state is marked "ours".
@@ -13,32 +13,36 @@ from distillvlm.modeling.backbones import IMAGENET, MINUS_ONE_TO_ONE
 from distillvlm.modeling.checkpoints import BERT, CheckpointFormat
 from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize
-from distillvlm.recipes.lessons import Lesson, Who
 
 PIECES, ANSWERS, LABELS, ATTRIBUTES = 30_522, 3_129, 1_600, 400  # BERT's; OSCAR's; bottom-up attention's
+LEAST_ANSWERS = 9  # questions with an answer, for it to be one of OSCAR's 3,129
 # OSCAR's captioner has 70 - 40 = 30 places for tags: 15 words of two pieces each.
 TAGS, TAG_PIECES = 15, 2
 CAPTION_TOKENS = 39  # OSCAR's 40 without [CLS]
+TEXT_TOKENS = (
+    35  # of questions and tags in pre-training: OSCAR+'s, https://github.com/microsoft/Oscar, VinVL_MODEL_ZOO.md
+)
 ATTENTION_DROPOUT = 0.1  # BERT's
 NORMALISATION = {"teacher": IMAGENET, "student": MINUS_ONE_TO_ONE}
 
 
+# Where the teacher's own regions come from: its detector, or published files of features.
+FeatureName = Literal["detector", "tsv"]
+# What pre-training reads: captions of COCO and Flickr30k, VQA v2's questions, GQA's, names of Visual Genome's boxes,
+# captions and questions of OSCAR's corpus.
+TextName = Literal["captions", "questions", "gqa", "tags", "corpus"]
+EVERY_TEXT: tuple[TextName, ...] = ("captions", "questions", "gqa", "tags")  # of the public sets, without the corpus
+
+
 @dataclass(frozen=True)
 class Course:
-    """How one objective is trained. batch: photos, and texts of each."""
+    """How one objective is trained. batch: photos, and texts of each; in SCST, captions that are drawn of each."""
 
-    name: Literal["pretraining", "captions", "questions"]
+    name: Literal["pretraining", "captions", "questions", "scst"]
     steps: int
     rate: float
     batch: tuple[int, int]
     dropout: float = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaperLesson(Lesson):
-    """A lesson of one course: captions and questions are learnt by two models."""
-
-    course: Course
 
 
 @dataclass(frozen=True)
@@ -64,40 +68,11 @@ TEACHER_BEGINS, STUDENT_BEGINS = Beginning("weights/bert", BERT), Beginning("wei
 
 # OSCAR has 1M steps of 768 pairs for 6.5M pairs: as many epochs of the 0.7M that COCO and Flickr30k have.
 PRETRAINING = Course("pretraining", 110_000, 5e-5, (256, 3))
+CORPUS_PRETRAINING = Course("pretraining", 1_000_000, 5e-5, (768, 1))
 # OSCAR: 30 epochs of 567k captions, batch 256, rate 3e-5; 25 epochs of 605k questions, batch 128, rate 5e-5.
 CAPTIONS = Course("captions", 66_400, 3e-5, (64, 4))
 QUESTIONS = Course("questions", 118_200, 5e-5, (32, 4), dropout=0.3)
 COURSES = (PRETRAINING, CAPTIONS, QUESTIONS)
-
-
-def from_pretraining(
-    name: str, who: Who, courses: tuple[Course, ...], regions: str, taught_by: str | None = None
-) -> list[PaperLesson]:
-    """Pre-training, then captions and questions, each from what it left."""
-    first = courses[0]
-    return [
-        lesson_of(
-            name,
-            who,
-            course,
-            regions,
-            begins=None if course is first else f"{name}-{first.name}",
-            taught_by=taught_by and f"{taught_by}-{course.name}",
-        )
-        for course in courses
-    ]
-
-
-def lesson_of(
-    name: str, who: Who, course: Course, regions: str, begins: str | None, taught_by: str | None = None
-) -> PaperLesson:
-    return PaperLesson(
-        stage=f"{name}-{course.name}",
-        who=who,
-        kind="pretraining" if course.name == "pretraining" else "finetuning",
-        regions=regions,
-        steps=course.steps,
-        begins=begins,
-        taught_by=taught_by,
-        course=course,
-    )
+CORPUS_COURSES = (CORPUS_PRETRAINING, CAPTIONS, QUESTIONS)
+# OSCAR: 5 epochs, here of 113k photos, rate 5e-6. Five drawn captions of each photo, of 64 photos, are ours.
+SCST = Course("scst", 8_850, 5e-6, (64, 5))

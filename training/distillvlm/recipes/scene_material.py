@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from distillvlm.data.records import Record, of_split
@@ -16,6 +16,7 @@ from distillvlm.evaluation.vqa import build_answer_vocabulary
 from distillvlm.modeling.detector import Detector, DetectorConfig
 from distillvlm.recipes.detectors import (
     DetectorRecipe,
+    average_precision,
     load_detector,
     own_regions,
     regions_at_boxes_of,
@@ -73,6 +74,18 @@ class SceneMaterial:
             Stage("student-regions", "the student's boxes, with its features", self.make_student_regions),
             Stage("teacher-regions", "the teacher's boxes, with its features", self.make_teacher_regions),
             Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions),
+        ]
+
+    def measurements(self) -> list[Stage]:
+        """What the detectors are worth; nothing stands on it."""
+        return [
+            Stage(
+                f"{who}-detector-ap",
+                "COCO's AP of its regions of validation scenes",
+                partial(self.measure_detector, who),
+                after=(f"{who}-regions",),
+            )
+            for who in ("student", "teacher")
         ]
 
     # -- data -----------------------------------------------------------------------------------------------------
@@ -150,6 +163,10 @@ class SceneMaterial:
         detector = self.detector("teacher-detector", self.teacher_detector)
         student, records = self.store("student-regions"), self.seen_by_teacher
         return _facts(regions_at_boxes_of(detector, student, records, folder, folder.name))
+
+    def measure_detector(self, who: str, folder: Path) -> dict[str, object]:
+        store = self.store(f"{who}-regions")
+        return average_precision(store, of_split(self.records, "val"), self.labels, folder)
 
     def store(self, stage: str) -> RegionStore:
         return RegionStore(self.folder / stage)

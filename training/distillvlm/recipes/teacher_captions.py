@@ -17,6 +17,7 @@ from distillvlm.data.region_store import RegionStore
 from distillvlm.data.words import Words
 from distillvlm.evaluation.predictions import BeamSettings, search_captions
 from distillvlm.evaluation.results import ScoredCaption, read_scored_captions, write_scored_captions
+from distillvlm.modeling.layouts import DenseLayout, Layout
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
 FILE = "captions.json"
@@ -51,10 +52,11 @@ class BeamSearch:
     store: RegionStore
     words: Words
     settings: SequenceLevelSettings
+    layout: Layout = field(default_factory=DenseLayout)
 
     def __call__(self, photo_ids: Sequence[str]) -> Iterator[tuple[str, list[ScoredCaption]]]:
         beam = self.settings.beam
-        found = search_captions(self.teacher, self.store, photo_ids, self.words, beam, PHOTOS_AT_ONCE)
+        found = search_captions(self.teacher, self.store, photo_ids, self.words, beam, PHOTOS_AT_ONCE, self.layout)
         for photo_id, hypotheses in found:
             finished = [ScoredCaption(each.caption, each.score) for each in hypotheses if each.finished]
             yield photo_id, finished[: self.settings.captions]

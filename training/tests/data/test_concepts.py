@@ -58,6 +58,11 @@ def test_words_stand_by_the_number_of_photos_that_they_are_said_of_and_then_by_n
     assert concept_words(PHOTOS, content, min_photos=2) == ("beach", "dog")
 
 
+def test_of_words_that_are_not_told_apart_the_one_said_of_most_photos_stands(wordnet: Path) -> None:
+    words = concept_words(PHOTOS, ContentWords(wordnet), size=4, min_photos=1, told_by=lambda word: word[:3])
+    assert words == ("beach", "dog", "brown", "man")
+
+
 def test_a_share_is_of_the_captions_that_say_the_word_once_or_more() -> None:
     shares = concept_shares(PHOTOS, ("beach", "dog", "men"))
     assert shares.dtype == np.float32

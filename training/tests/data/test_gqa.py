@@ -38,7 +38,7 @@ def test_gqa_questions_have_one_answer_and_semantic_types(tmp_path: Path) -> Non
     )
     questions = read_gqa(tmp_path, "val", "balanced")
     assert questions == {"2354786": [sky], "n161313": [pipe]}
-    joined = join_questions([record("vg/2354786"), record("vg/n161313"), record("vg/1")], "vg", questions)
+    joined = join_questions([record("vg/2354786"), record("vg/n161313"), record("vg/1")], "vg", questions, tmp_path)
     assert [one.questions for one in joined] == [(sky,), (pipe,), ()]
 
 

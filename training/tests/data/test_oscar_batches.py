@@ -10,7 +10,7 @@ import torch
 from distillvlm.data.oscar_batches import OscarBatch, OscarBatches
 from distillvlm.data.pretraining_batches import MaskTokens
 from distillvlm.data.text_batches import Kind, TextBatch
-from distillvlm.modeling.vision_language import Lexicon
+from distillvlm.structures.lexicon import Lexicon
 from tests.modeling.tiny import tiny_regions
 
 PHOTOS, TEXTS, PIECES = 4, 2, 200

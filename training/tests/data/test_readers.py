@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from distillvlm.data.annotation_files import PhotoSet, annotation_file, read_json, read_splits
-from distillvlm.data.coco import read_captions, read_instances
+from distillvlm.data.coco import left_out, read_captions, read_instances, read_photos
 from distillvlm.data.daquar import read_daquar, validation_photos
 from distillvlm.data.karpathy import karpathy_splits, read_karpathy
 from distillvlm.data.records import ObjectBox, Question, Record
-from distillvlm.data.text_only import PhotoText, drop_held_out, load_text_only
+from distillvlm.data.text_only import PhotoText, drop_held_out, drop_photos, load_text_only
 from distillvlm.data.visual_genome import read_visual_genome
 from distillvlm.data.vqa import join_questions, read_questions
 
@@ -53,9 +53,27 @@ def test_coco_captions_are_read_plain_and_gzipped(tmp_path: Path, name: str) -> 
     assert (second.split, second.captions) == ("test", ("A cat.", "Cat."))
 
 
-def test_photos_outside_of_the_splits_are_left_out(tmp_path: Path) -> None:
-    path = write(tmp_path / "c.json", {"images": IMAGES, "annotations": []})
-    assert [one.photo_id for one in read_captions(path, PhotoSet("coco", tmp_path, {"2": "val"}))] == ["coco/2"]
+def test_photos_outside_of_the_splits_are_left_out_with_what_is_said_of_them(tmp_path: Path) -> None:
+    photos = PhotoSet("coco", tmp_path, {"2": "val"})
+    annotations = [
+        {"id": number, "image_id": number, "caption": "A dog.", "category_id": 7, "bbox": [0, 0, 5, 5]}
+        for number in (1, 2)
+    ]
+    path = write(tmp_path / "c.json", instances(*annotations))
+    assert [(one.photo_id, len(one.captions)) for one in read_captions(path, photos)] == [("coco/2", 1)]
+    assert [(one.photo_id, len(one.objects)) for one in read_instances(path, photos)] == [("coco/2", 1)]
+    assert [one.photo_id for one in read_photos(path, photos)] == ["coco/2"]
+    assert left_out(path, photos) == {"coco/1"}
+
+
+@pytest.mark.parametrize("image_id", ["1", 999, None])
+def test_an_annotation_of_an_image_that_the_file_does_not_list_is_named(tmp_path: Path, image_id: Any) -> None:
+    annotation = {"id": 31, "image_id": image_id, "caption": "A dog.", "category_id": 7, "bbox": [0, 0, 5, 5]}
+    path = write(tmp_path / "c.json", instances(annotation))
+    message = rf"c\.json, annotation 31: expected the id of one of the file's images, received {image_id!r}"
+    for read in (read_captions, read_instances):
+        with pytest.raises(ValueError, match=message):
+            read(path, coco_photos(tmp_path))
 
 
 def test_photos_can_be_named_by_file_and_have_one_split(tmp_path: Path) -> None:
@@ -75,7 +93,6 @@ def test_coco_boxes_become_corners_within_the_photo(tmp_path: Path) -> None:
         {"id": 3, "image_id": 1, "category_id": 9, "bbox": [0, 0, 9, 9], "score": 0.2},
         {"id": 4, "image_id": 1, "category_id": 7, "bbox": [0, 0, 50, 50], "iscrowd": 1},
         {"id": 5, "image_id": 1, "category_id": 7, "bbox": [100, 0, 50, 50]},
-        {"id": 6, "image_id": 99, "category_id": 7, "bbox": [0, 0, 5, 5]},
     )
     first, second = read_instances(write(tmp_path / "i.json", content), coco_photos(tmp_path), min_score=0.3)
     assert first.objects == (
@@ -190,12 +207,28 @@ def vqa_files(folder: Path, **changed: Any) -> tuple[Path, Path]:
 def test_vqa_questions_join_the_records_of_their_photos(tmp_path: Path) -> None:
     questions = read_questions(*vqa_files(tmp_path))
     with_question, without, held_out = join_questions(
-        [record("coco/1"), record("coco/2"), record("coco/1", "test")], "coco", questions, splits=("train",)
+        [record("coco/1"), record("coco/2"), record("coco/1", "test")], "coco", questions, tmp_path, splits=("train",)
     )
     assert with_question.questions == (
         Question(1000, "What is it?", ("dog",) * 9 + ("puppy",), "other", "what is", "dog"),
     )
     assert without.questions == held_out.questions == ()
+
+
+def test_only_questions_on_photos_that_a_split_leaves_out_may_lack_a_record(tmp_path: Path) -> None:
+    asked, annotated = vqa_files(tmp_path)
+    questions = read_questions(asked, annotated)
+    with pytest.raises(ValueError, match=r"q\.json, question 1000: there is no photo coco/1$"):
+        join_questions([record("coco/2")], "coco", questions, asked)
+    assert join_questions([record("coco/2")], "coco", questions, asked, left_out={"coco/1"}) == [record("coco/2")]
+
+
+def test_questions_can_lack_annotations_as_test_questions_do(tmp_path: Path) -> None:
+    asked, _ = vqa_files(tmp_path)
+    assert read_questions(asked, None) == {1: [Question(1000, "What is it?", ())]}
+    write(asked, {"questions": [{"question_id": 1000, "image_id": "1", "question": "What is it?"}]})
+    with pytest.raises(ValueError, match=r"q\.json, question 1000: expected a number, received '1'"):
+        read_questions(asked, None)
 
 
 def test_a_question_without_annotation_or_with_a_malformed_one_is_named(tmp_path: Path) -> None:
@@ -282,6 +315,8 @@ def test_texts_of_held_out_photos_are_dropped_by_id_and_by_sentences() -> None:
     ]
     kept = [text.photo_id for text in drop_held_out(texts, records)]
     assert kept == ["coco/1", "coco/3", "flickr30k/34.jpg"]
+    others = [text.photo_id for text in drop_photos(texts, records[:1])]
+    assert others == ["coco/2", "coco/3", "flickr30k/33.jpg", "flickr30k/34.jpg"]
 
 
 def test_text_files_become_captions_and_questions(tmp_path: Path) -> None:

@@ -16,8 +16,6 @@ from distillvlm.evaluation.captions import (
     bleu_of_counts,
     caption_scores,
     cider_d,
-    distinct_sentences,
-    function_word_endings,
 )
 
 CAPTIONS = {
@@ -158,14 +156,3 @@ def test_photos_without_a_caption_or_a_reference_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         caption_scores(captions, references)
-
-
-def test_distinct_sentences_ignores_case_and_spacing() -> None:
-    assert distinct_sentences(["A dog", "a  dog ", "a cat"]) == 2
-    assert distinct_sentences([]) == 0
-
-
-def test_function_word_endings_is_a_share_of_captions() -> None:
-    assert function_word_endings(["a dog in a", "a dog in a .", "a dog", ""]) == 0.5
-    with pytest.raises(ValueError, match="at least one caption"):
-        function_word_endings([])

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from distillvlm.data.records import COCO_QA, GENERATED, Question, Record
+from distillvlm.data.text_only import PhotoText
 from distillvlm.evaluation.captions import bleu_counts, bleu_of_counts, cider_d
 from distillvlm.evaluation.report import (
     asked,
@@ -85,17 +87,47 @@ def test_questions_of_a_program_are_no_persons_prior(made_by_a_program: str) -> 
     assert text_baselines(VALIDATION, training) == text_baselines(VALIDATION, TRAINING)
 
 
-def test_margin_over_another_model_is_paired_over_all_data_sets() -> None:
-    [row] = compare_answers(VALIDATION, ANSWERS, {"majority": text_baselines(VALIDATION, TRAINING)["majority"]})
+def test_questions_without_a_photo_are_a_prior_too() -> None:
+    asked_alone = [PhotoText(f"coco/{n}", (), (question(n, *["cat"] * 10),)) for n in (100, 101)]
+    made = PhotoText("coco/102", (), tuple(question(n, "no", question_type=GENERATED) for n in range(50)))
+    found = text_baselines(VALIDATION, TRAINING, [*asked_alone, made])
+    cats = {4: "cat", 5: "cat", 6: "cat"}
+    assert found["majority"] == {"coco": cats, "daquar": {4: "lamp", 5: "lamp"}}
+    assert found["question type prior"]["coco"] == cats
+
+
+def test_margin_over_another_model_is_paired_and_told_for_each_data_set() -> None:
+    rows = compare_answers(VALIDATION, ANSWERS, {"majority": text_baselines(VALIDATION, TRAINING)["majority"]})
     # Model: 100 100 0 | 100 100; majority: 100 0 0 | 100 0.
-    assert row["difference"] == pytest.approx((400 - 200) / 5)
-    assert row["low"] <= row["difference"] <= row["high"]
-    assert (row["a"], row["b"], row["pairs"], row["unit"]) == ("model", "majority", 5, "photo")
+    coco, daquar = rows
+    assert coco["difference"] == pytest.approx(100 / 3)
+    assert daquar["difference"] == pytest.approx(50)
+    assert (coco["data"], coco["metric"], coco["pairs"]) == ("coco", "VQA", 3)
+    assert (daquar["data"], daquar["metric"], daquar["pairs"]) == ("daquar", "exact match", 2)
+    for row in rows:
+        assert row["low"] <= row["difference"] <= row["high"]
+        assert (row["a"], row["b"], row["unit"]) == ("model", "majority", "photo")
 
 
 def test_a_model_compared_with_itself_is_level() -> None:
-    [row] = compare_answers(VALIDATION, ANSWERS, {"itself": ANSWERS})
-    assert (row["difference"], row["low"], row["high"]) == (0, 0, 0)
+    rows = compare_answers(VALIDATION, ANSWERS, {"itself": ANSWERS})
+    assert [(row["difference"], row["low"], row["high"]) for row in rows] == [(0, 0, 0)] * 2
+
+
+def test_accuracy_is_told_by_type_of_answer_where_the_data_set_has_types() -> None:
+    typed = replace(question(8, *["two"] * 10), answer_type="number")
+    asked_too = record("coco/6", typed, replace(typed, question_id=9))
+    answers = {"coco": {**ANSWERS["coco"], 8: "two", 9: "three"}, "daquar": {4: "", 5: ""}}
+    untyped = record("daquar/3", *(replace(one, answer_type="") for one in VALIDATION[-1].questions))
+    report = evaluate([*VALIDATION[:-1], asked_too, untyped], TRAINING, CAPTIONS, answers)
+    by_type = report["questions"]["coco"]["by_answer_type"]
+    assert {kind: (row["questions"], row["accuracy"]["value"]) for kind, row in by_type.items()} == {
+        "number": (2, 50.0),
+        "other": (3, pytest.approx(200 / 3)),
+    }
+    assert report["questions"]["daquar"]["by_answer_type"] == {}
+    # One photo has all questions on numbers: drawn again, it is the same.
+    assert "| coco | number | 2 | 50.0 [50.0, 50.0] | 0.0 [0.0, 0.0] | 0.0 [0.0, 0.0] |" in markdown(report)
 
 
 def test_missing_answers_are_refused() -> None:
@@ -118,11 +150,14 @@ def test_whole_report_is_json_and_has_the_scores_of_its_captions() -> None:
     assert row["BLEU-4"]["low"] <= row["BLEU-4"]["value"] <= row["BLEU-4"]["high"]
     assert (row["photos"], row["distinct_sentences"]) == (2, 2)
     assert list(report["baselines"]) == ["majority", "question type prior", "blind model"]
-    assert [comparison["b"] for comparison in report["comparisons"]] == list(report["baselines"])
+    assert [(row["data"], row["b"]) for row in report["comparisons"]] == [
+        (source, name) for source in ("coco", "daquar") for name in report["baselines"]
+    ]
     table = markdown(report)
     assert f"| coco | 2 | {cider:.1f} [" in table
     assert "| daquar | exact match | 2 | 100.0 [100.0, 100.0] |" in table
-    assert "| blind model | 0.0 [0.0, 0.0] | 5 |" in table
+    assert "| coco | blind model | 0.0 [0.0, 0.0] | 3 |" in table
+    assert "| daquar | blind model | 0.0 [0.0, 0.0] | 2 |" in table
 
 
 def test_a_photo_without_a_caption_is_refused() -> None:

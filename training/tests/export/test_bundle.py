@@ -133,6 +133,29 @@ def test_captions_that_rank_almost_alike_are_a_near_tie() -> None:
     assert (compared.photos, compared.captions, compared.near_ties) == (3, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("tags", "near_ties"),
+    [
+        ([0, 1, -1], 0),  # the same tags: the captions differ for another reason
+        ([1, 0, -1], 1),  # two words that weigh almost alike have changed places
+        ([0, 1, 3], 1),  # one that weighs almost what a tag must is one here
+        ([0, 2, -1], 0),
+        ([0, -1, -1], 0),
+    ],
+)
+def test_captions_of_tags_that_weigh_almost_alike_are_a_near_tie(tags: list[int], near_ties: int) -> None:
+    weights = np.array([2.0, 1.999, 1.5, 0.4999, 0.5])  # of four words, and the threshold
+
+    def outputs(tags: list[int], tokens: list[int], rank: float) -> PhotoOutputs:
+        regions = {name: np.zeros(2) for name in ("boxes", "labels", "attributes", "features")}
+        caption = GeneratedCaption("", tokens, [-1.0] * len(tokens), 0.0, 0.0, np.zeros((1, 1)))
+        return PhotoOutputs({**regions, "tags": np.array(tags)}, caption, rank, np.zeros((1, 2)), weights)
+
+    compared = Comparison()
+    compared.add(outputs(tags, [6, 3], -0.9), outputs([0, 1, -1], [5, 3], -0.5))
+    assert compared.near_ties == near_ties
+
+
 def test_the_golden_files_are_what_this_code_writes(tmp_path: Path) -> None:
     write_golden(FIXTURE, tmp_path)
     for name in ("pixels.json", "tokens.json"):

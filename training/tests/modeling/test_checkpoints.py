@@ -18,7 +18,8 @@ from transformers.models.bert.modeling_bert import BertForPreTraining, BertForSe
 from distillvlm.data.vocabulary import SPECIAL_TOKENS, Tokenizer, build_vocabulary
 from distillvlm.modeling.checkpoints import BERT, OSCAR, VINVL, Checkpoint, Rows, load_checkpoint, read_checkpoint
 from distillvlm.modeling.layouts import OscarLayout, encode_sequences
-from distillvlm.modeling.vision_language import Lexicon, VisionLanguageConfig, VisionLanguageModel
+from distillvlm.modeling.vision_language import VisionLanguageConfig, VisionLanguageModel
+from distillvlm.structures.lexicon import Lexicon
 
 from .tiny import FEATURES, tiny_regions
 from .twin import run_twin

@@ -2,7 +2,8 @@
 
 import torch
 
-from distillvlm.modeling.vision_language import Lexicon, VisionLanguageConfig, VisionLanguageModel
+from distillvlm.modeling.vision_language import VisionLanguageConfig, VisionLanguageModel
+from distillvlm.structures.lexicon import Lexicon
 from distillvlm.structures.regions import Regions
 
 VOCABULARY, TAGS, FEATURES, ANSWERS = 23, 7, 10, 5

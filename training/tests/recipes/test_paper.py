@@ -6,40 +6,40 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from distillvlm.cli import main
-from distillvlm.data.vocabulary import bert_vocabulary
 from distillvlm.engine.progress import read_progress
-from distillvlm.modeling.checkpoints import BERT
+from distillvlm.evaluation.results import ScoredCaption, read_vqa_results, write_scored_captions
 from distillvlm.modeling.layouts import OscarLayout, encode_sequences
-from distillvlm.modeling.vision_language import Lexicon, VisionLanguageModel
+from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes import paper
-from distillvlm.recipes.detectors import DetectorRecipe
-from distillvlm.recipes.language import ModelSize, parameters_of
+from distillvlm.recipes.language import parameters_of
 from distillvlm.recipes.lessons import Who
 from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.paper_data import load_objects, load_texts
-from distillvlm.recipes.paper_layouts import LayoutName
+from distillvlm.recipes.paper_layouts import LAYOUTS, LayoutName
+from distillvlm.recipes.paper_lessons import EVALUATED
 from distillvlm.recipes.paper_settings import (
     ANSWERS,
     CAPTION_TOKENS,
-    COURSES,
     LABELS,
     PIECES,
     TAG_PIECES,
     TAGS,
-    Beginning,
 )
 from distillvlm.recipes.pipeline import run_stages
+from distillvlm.recipes.teacher_captions import SequenceLevelSettings
+from distillvlm.structures.lexicon import Lexicon
 from distillvlm.structures.regions import Regions
+
+from .paper_root import tiny, write_root
 
 HEADS = ("word_transform.", "word_norm.", "word_bias", "answer_head.", "match_head.")
 MINILM = BertConfig(hidden_size=384, intermediate_size=1536)
@@ -73,6 +73,10 @@ def test_a_dry_run_counts_every_network_and_needs_no_data(tmp_path: Path, capsys
     main(["run", "paper-oscar", "--runs", str(tmp_path), "--dry-run"])
     plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert plan["student-captions"].endswith("64 photos x 4 texts in OSCAR's layout, 35.1M parameters")
+    main(["run", "paper-tsv", "--runs", str(tmp_path), "--dry-run"])
+    plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert plan["teacher-regions"] == "OSCAR's files of features"
+    assert "1000000 steps of 768 photos x 1 texts" in plan["student-pretraining"]
     with pytest.raises(SystemExit, match="--data: paper needs the folder of the data sets"):
         main(["run", "paper", "--runs", str(tmp_path)])
 
@@ -83,80 +87,11 @@ def test_every_training_is_shared_by_all_processes_and_nothing_else_is(tmp_path:
     assert {stage.name for stage in recipe.stages() if stage.parallel} == trainings
 
 
-def write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def picture(path: Path, number: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full((64, 64, 3), 90, np.uint8)
-    pixels[8 + 4 * number : 40 + 4 * number, 10:40] = (230, 20, 20) if number % 2 else (20, 20, 230)
-    Image.fromarray(pixels).save(path)
-
-
-def checkpoint(folder: Path, hidden_size: int) -> None:
-    torch.manual_seed(0)
-    sizes = dict(hidden_size=hidden_size, num_hidden_layers=1, num_attention_heads=4, intermediate_size=16)
-    BertModel(BertConfig(max_position_embeddings=100, **sizes)).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(bert_vocabulary()) + "\n")
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four training photos and a test photo of COCO; Visual Genome has four others, the test photo among them."""
     root = tmp_path_factory.mktemp("data")
-    coco, genome = root / "coco", root / "visual_genome"
-    years = {1: "train2014", 2: "train2014", 3: "val2014", 4: "val2014", 5: "val2014"}
-    split_of = {1: "train", 2: "train", 3: "restval", 4: "restval", 5: "test"}
-    images, asked, answered = [], [], []
-    for number, year in years.items():
-        picture(coco / year / f"{number}.jpg", number)
-        colour = "red" if number % 2 else "blue"
-        said = [{"raw": f"a {colour} box stands on the {place}"} for place in ("floor", "wall", "left", "table", "bed")]
-        photo = {"filepath": year, "filename": f"{number}.jpg", "cocoid": number}
-        images.append(photo | {"split": split_of[number], "sentences": said})
-        asked.append({"question_id": number, "image_id": number, "question": "what colour is the box?"})
-        answered.append({"question_id": number, "image_id": number, "answers": [{"answer": colour}] * 10})
-    write(coco / "dataset_coco.json", {"images": images})
-    for year, start, end in (("train2014", 0, 2), ("val2014", 2, 5)):
-        write(coco / f"v2_OpenEnded_mscoco_{year}_questions.json", {"questions": asked[start:end]})
-        write(coco / f"v2_mscoco_{year}_annotations.json", {"annotations": answered[start:end]})
-    boxes = []
-    for number in (11, 12, 13, 15):
-        picture(genome / "images" / f"{number}.jpg", number - 10)
-        names = ["box", "wall", "floor lamp"]
-        objects = [
-            {"object_id": 10 * number + place, "names": [name], "x": 10, "y": 10, "w": 30, "h": 20 + place}
-            for place, name in enumerate(names)
-        ]
-        boxes.append({"image_id": number, "objects": objects})
-    write(genome / "objects.json", boxes)
-    described = [{"object_id": 10 * n, "attributes": ["red" if n % 2 else "blue"]} for n in (11, 12, 13, 15)]
-    write(genome / "attributes.json", [{"image_id": 11, "attributes": described}])
-    coco_ids = {11: None, 12: 2, 13: None, 15: 5}
-    write(genome / "image_data.json", [{"image_id": n, "coco_id": coco_id} for n, coco_id in coco_ids.items()])
-    checkpoint(root / "weights" / "bert", 16)
-    checkpoint(root / "weights" / "minilm", 8)
+    write_root(root)
     return root
-
-
-def tiny(root: Path, folder: Path) -> PaperRecipe:
-    detector = DetectorRecipe("test_efficientnet", None, (64, 64), 16, 12, 1, 2, 1e-3, (3.0,))
-    return PaperRecipe(
-        root,
-        folder,
-        teacher=ModelSize(16, 1, 4, 16),
-        student=ModelSize(8, 1, 4, 16),
-        teacher_detector=detector,
-        student_detector=replace(detector, head_size=10),
-        teacher_begins=Beginning("weights/bert", BERT),
-        student_begins=Beginning("weights/minilm", BERT),
-        courses=tuple(replace(course, steps=2, batch=(2, 2)) for course in COURSES),
-        max_positions=100,  # OSCAR's 70, and a question of some words
-        num_regions=6,
-        num_tags=2,
-    )
 
 
 def test_a_sequence_of_oscars_layout_at_full_size_has_120_places() -> None:
@@ -183,6 +118,69 @@ def test_oscars_layout_needs_positions_for_the_longest_question_and_its_tags() -
         PaperRecipe(Path(), Path(), layout="oscar", max_positions=72)
 
 
+def test_the_control_goes_on_for_as_many_steps_as_the_adapted_teacher_but_on_its_own_boxes() -> None:
+    lessons = {lesson.stage: lesson for lesson in PaperRecipe(Path(), Path()).lessons()}
+    for course in ("captions", "questions"):
+        adapted, control = lessons[f"adapted-{course}"], lessons[f"control-{course}"]
+        assert (
+            (control.begins, control.steps) == (adapted.begins, adapted.steps) == (f"teacher-{course}", control.steps)
+        )
+        assert (control.regions, adapted.regions) == ("teacher-regions", "shared-regions")
+    measured = [(one.name, one.regions) for one in EVALUATED]
+    assert {("control", "teacher-regions"), ("control", "shared-regions")} <= {*measured}
+
+
+def test_scst_goes_on_with_the_captioners_of_both_students_at_oscars_rate() -> None:
+    recipe = PaperRecipe(Path(), Path())
+    rewarded = [lesson for lesson in recipe.lessons() if lesson.kind == "scst"]
+    assert [(lesson.stage, lesson.begins) for lesson in rewarded] == [
+        ("plain-scst", "plain-captions"),
+        ("student-scst", "student-captions"),
+    ]
+    assert {lesson.schedule.learning_rate for lesson in rewarded} == {5e-6}
+    assert {one.label for one in recipe.evaluated()} - {
+        one.label for one in replace(recipe, scst=None).evaluated()
+    } == {
+        "plain-scst on student-regions",
+        "student-scst on student-regions",
+    }
+    assert not [lesson for lesson in replace(recipe, scst=None).lessons() if lesson.kind == "scst"]
+
+
+def test_shares_of_the_gradient_are_taken_wherever_a_teacher_teaches() -> None:
+    lessons = PaperRecipe(Path(), Path()).lessons()
+    taught = {lesson.stage for lesson in lessons if lesson.schedule.share_steps == 50}
+    assert taught == {"student-pretraining", "student-captions", "student-questions"}
+    assert {lesson.schedule.share_steps for lesson in lessons if lesson.stage not in taught} == {0}
+
+
+def test_answers_are_counted_over_training_and_validation_questions_and_rare_ones_left_out(
+    root: Path, tmp_path: Path
+) -> None:
+    """Three are red, one of them on the test photo, which is of VQA v2's validation set; two are blue."""
+    (tmp_path / "words").mkdir()
+    recipe = replace(tiny(root, tmp_path), least_answers=3)
+    recipe.make_words(tmp_path / "words")
+    assert recipe.words.answers == ("red",)
+    assert PaperRecipe(root, tmp_path).least_answers == 9
+
+
+def test_captions_of_the_adapted_teacher_are_learnt_by_the_distilled_student_where_asked_for(
+    root: Path, tmp_path: Path
+) -> None:
+    assert "spoken" not in [stage.name for stage in tiny(root, tmp_path).stages()]
+    recipe = replace(tiny(root, tmp_path), sequence_level=SequenceLevelSettings(times=2))
+    names = [stage.name for stage in recipe.stages()]
+    assert names.index("adapted-captions") < names.index("spoken") == names.index("student-captions") - 1
+    said = {"coco/1": [ScoredCaption("a red box", -1.0)]}
+    (tmp_path / "spoken").mkdir()
+    write_scored_captions(tmp_path / "spoken" / "captions.json", said, "coco")
+    lessons = {lesson.stage: lesson for lesson in recipe.lessons()}
+    first, second, *_ = recipe.records_for(lessons["student-captions"])
+    assert (first.captions[5:], second.captions[5:]) == (("a red box",) * 2, ())
+    assert not any(one.captions[5:] for one in recipe.records_for(lessons["plain-captions"]))
+
+
 def test_the_data_root_splits_as_karpathy_does(root: Path) -> None:
     texts = load_texts(root)
     assert [(one.photo_id, one.split, len(one.captions), len(one.questions)) for one in texts] == [
@@ -191,6 +189,7 @@ def test_the_data_root_splits_as_karpathy_does(root: Path) -> None:
         ("coco/3", "train", 5, 1),
         ("coco/4", "train", 5, 1),
         ("coco/5", "test", 5, 1),
+        ("flickr30k/36", "train", 5, 0),
     ]
     objects = load_objects(root, texts)
     assert [(one.photo_id, one.split) for one in objects] == [
@@ -210,7 +209,14 @@ def test_every_stage_runs_on_a_small_data_root(
     layout: LayoutName, pretraining: set[str], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paper, "EVALUATED", paper.EVALUATED[-1:])  # METEOR starts a Java machine for each report
-    recipe = replace(tiny(root, tmp_path), layout=layout)
+    spoken = SequenceLevelSettings(times=1)
+    recipe = replace(tiny(root, tmp_path), layout=layout, sequence_level=spoken)
+    rewarded = Mock(wraps=paper.train_scst)
+    searched = Mock(wraps=paper.BeamSearch)
+    monkeypatch.setattr(paper, "train_scst", rewarded)
+    monkeypatch.setattr(paper, "BeamSearch", searched)
+    courses = [replace(each, steps=10) if each.name == "captions" else each for each in recipe.courses]
+    recipe = replace(recipe, courses=tuple(courses))
     run_stages(recipe.stages(), tmp_path)
     distilled = {"attention", "hidden", "hidden_floor", "hidden_duplicates"}
     for course, names in (
@@ -219,11 +225,27 @@ def test_every_stage_runs_on_a_small_data_root(
         ("questions", {"answer", "classification"}),
     ):
         assert {*read_progress(tmp_path / f"student-{course}")[0].losses} == names | distilled
-    assert recipe.words.answers == ("blue", "red")
+    assert recipe.words.answers == ("red", "blue")
     assert recipe.words.tags == ("box", "floor lamp", "wall")
     assert recipe.attributes == ("red", "blue")
-    done = json.loads((tmp_path / "evaluation" / "done.json").read_text())
-    assert done["student on student-regions"].keys() == {"CIDEr-D", "VQA"}
+
+    def done(stage: str) -> dict[str, Any]:
+        return json.loads((tmp_path / stage / "done.json").read_text())
+
+    assert done("student-captions")["gradient shares"]["half"].keys() == {
+        "caption",
+        "classification",
+        "attention",
+        "hidden",
+    }
+    assert not done("plain-captions")["gradient shares"]
+    said_in = [call.args[-1] for call in (*rewarded.call_args_list, *searched.call_args_list)]
+    assert said_in == [LAYOUTS[layout]] * 3  # two students' SCST, the teacher's captions
+    assert done("student-scst").keys() >= {"policy", "reward", "baseline"}
+    assert done("evaluation")["student-scst on student-regions"].keys() == {"CIDEr-D", "VQA"}
+    assert done("submission")["student test-dev2015"] == {"questions": 2}
+    answers = read_vqa_results(tmp_path / "submission" / "student test-dev2015 answers.json")
+    assert answers.keys() == {210, 220}
 
 
 def test_teacher_and_student_begin_with_the_weights_of_their_checkpoints(root: Path, tmp_path: Path) -> None:

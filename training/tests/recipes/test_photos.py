@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from distillvlm.data.folds import fold_of
 from distillvlm.data.records import of_split
+from distillvlm.data.region_store import RegionStore
 from distillvlm.data.sources import SOURCE_WORDS
 from distillvlm.engine.trainer import snapshot_folder
 from distillvlm.export.manifest import Source
@@ -16,18 +19,21 @@ from distillvlm.export.runtime import BundlePredictor
 from distillvlm.modeling.detector.companions import Companion
 from distillvlm.recipes.concepts import ConceptRecipe
 from distillvlm.recipes.detectors import DetectorRecipe
-from distillvlm.recipes.language import ModelSize, TextMix, load_for_inference
+from distillvlm.recipes.language import ModelSize, TextMix, load_for_inference, load_model
+from distillvlm.recipes.photos import recipe as photos_recipe
+from distillvlm.recipes.photos import teaching
 from distillvlm.recipes.photos.evidence import PhotosEvidence
-from distillvlm.recipes.photos.lessons import Shares, Steps
+from distillvlm.recipes.photos.lessons import PhotoLesson, Shares, Steps
+from distillvlm.recipes.photos.material import PhotosMaterial
 from distillvlm.recipes.photos.recipe import PhotosRecipe
 from distillvlm.recipes.photos.scores import read_scores, score_model
 from distillvlm.recipes.photos.settings import tiny_beside
 from distillvlm.recipes.photos.sight import ALL, Sight
-from distillvlm.recipes.pipeline import run_stages
+from distillvlm.recipes.pipeline import ancestors_of, run_stages
 from distillvlm.tasks.distillation import DistillationSettings
 from distillvlm.tasks.scst import ScstSettings
 from tests.data.wordnet_files import write_wordnet
-from tests.recipes.photo_root import write_photo_root
+from tests.recipes.photo_root import TOLD_AGAIN, write_photo_root
 
 WORDNET = {
     "noun": ("dog", "cat", "horse", "man", "beach", "street", "number"),
@@ -62,13 +68,18 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> PhotosRecipe:
         concepts=ConceptRecipe(steps=2, batch_size=8, hidden_size=8, folds=2, threshold=0.0),
         student=ModelSize(16, 1, 2, 32),
         teacher=ModelSize(24, 1, 2, 48),
-        batches=TextMix((4, 2), (4, 2), 0, 0, unseen=4, described=(4, 2), spoken=2),
-        shares=Shares(0.5, 0.25, 0.25, spoken=0.25),
+        batches=TextMix((4, 2), (4, 2), 0, 0, unseen=4, described=(4, 2), spoken=2, asked=(4, 3)),
+        shares=Shares(captions=0.25, spoken=0.125, questions=0.375, unseen=0.25, asked=0.5, learnt=0.5),
         samples=3,
-        teacher_steps=Steps(2, 2, 4, 1e-3),
-        adaptation_steps=Steps(0, 2, 4, 1e-3),
-        student_steps=Steps(2, 2, 4, 1e-3),
-        scst_steps=4,
+        temperature=0.6,
+        teacher_dropout=0.1,
+        teacher_smoothing=0.1,
+        student_dropout=0.0,
+        student_smoothing=0.0,
+        teacher_steps=Steps(2, 2, 8, 1e-3),
+        adaptation_steps=Steps(0, 2, 8, 1e-3),
+        student_steps=Steps(2, 2, 8, 1e-3),
+        scst_steps=8,
         pretraining_losses=DistillationSettings(queue_size=32, classification=0.0),
         finetuning_losses=DistillationSettings(queue_size=32),
         scst=ScstSettings(samples=2, max_tokens=5),
@@ -86,6 +97,7 @@ def evidence(recipe: PhotosRecipe) -> PhotosEvidence:
         tiny=tiny_beside(recipe, detector, ModelSize(8, 1, 2, 16), {}),
         shipped_steps=Steps(0, 2, 5, 1e-3),
         tiny_steps=Steps(0, 2, 5, 1e-3),
+        plain_steps=2.0,
         scst_steps=2,
         seeds=2,
         docs=recipe.folder / "docs",
@@ -95,7 +107,7 @@ def evidence(recipe: PhotosRecipe) -> PhotosEvidence:
     material = (*material, "shared-test-regions")
     patterns = ["shipped-teacher-test-regions", "shipped-shared-test-regions", "shipped-others-evaluation"]
     patterns += [f"shipped-{name}" for name in trained] + [f"tiny-{name}" for name in (*material, *trained, "others-*")]
-    patterns += ["tiny-all-sequence-1*", "tiny-cells-alone-1*", "evidence"]
+    patterns += ["tiny-none-longer-1*", "tiny-all-sequence-1*", "tiny-cells-alone-1*", "evidence"]
     for pattern in patterns:
         run_stages(evidence.stages(), recipe.folder, pattern)
     return evidence
@@ -107,6 +119,15 @@ def test_the_bundle_says_what_pytorch_says(recipe: PhotosRecipe) -> None:
     for stage in ("parity", "parity-fp32"):
         done = json.loads((recipe.at(stage) / "done.json").read_text())
         assert done["photos"] == done["same captions"] > 0
+
+
+@pytest.mark.parametrize("who", ["student", "teacher"])
+def test_both_detectors_are_measured_by_data_set(recipe: PhotosRecipe, who: str) -> None:
+    done = json.loads((recipe.at(f"{who}-detector-ap") / "done.json").read_text())
+    of_people = [one for one in of_split(recipe.records, "val") if one.source == "coco"]
+    assert done["coco"]["photos"] == len(of_people) > 0
+    assert "flickr8k-pseudo" in done
+    assert "flickr8k" not in done
 
 
 def test_the_bundle_lies_beside_others_with_the_same_answers_in_more_and_in_fewer_bytes(recipe: PhotosRecipe) -> None:
@@ -174,12 +195,64 @@ def test_a_student_can_be_shown_less(recipe: PhotosRecipe) -> None:
     assert np.array_equal(ALL.of(store).regions(store.photo_ids).valid, whole.valid)
 
 
-def test_shares_divide_a_trainings_steps_whole() -> None:
-    shares, mix = Shares(captions=0.6, questions=0.2, unseen=0.2, spoken=0.15), TextMix((1, 1), (1, 1), 0, 0)
-    for spoken, said in ((True, 45), (False, 60)):
-        divided = shares.divide(mix, 100, spoken)
-        assert (divided.caption_steps, divided.spoken_steps) == (said, 60 - said)
-        assert divided.steps == 100
+def test_a_training_reads_nothing_but_what_it_stands_on(
+    recipe: PhotosRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Side by side, what it does not stand on may not be there yet."""
+    read: list[str] = []
+    at = PhotosMaterial.at
+    monkeypatch.setattr(PhotosMaterial, "at", lambda self, stage: read.append(stage) or at(self, stage))
+    ancestors = ancestors_of(recipe.stages())
+    lessons = {stage.name: stage.settings["lesson"] for stage in recipe.stages() if "lesson" in stage.settings}
+    for name in ("teacher-texts", "member-0-pretraining", "adapted-1", "student-texts", "student", "student-scst"):
+        read.clear()
+        replace(recipe).learn(lessons[name], tmp_path / name)  # a new one, which has read nothing yet
+        assert set(read) <= ancestors[name], name
+
+
+def test_teachers_read_no_text_of_a_training_photo_and_students_all(recipe: PhotosRecipe) -> None:
+    told = {text.photo_id for text in recipe.texts}
+    assert told - {text.photo_id for text in recipe.texts_of_others} == {f"flickr30k/{TOLD_AGAIN}.jpg"}
+    lessons = {stage.name: stage.settings["lesson"] for stage in recipe.stages() if "lesson" in stage.settings}
+    pools = {
+        who: recipe.batches_of(lessons[f"{who}-texts"], recipe.store("student-regions"), 0).sources[0].batches.pool
+        for who in ("teacher", "student")
+    }
+    assert len(pools["teacher"].texts) == len(pools["student"].texts) - 1
+
+
+def test_teacher_and_student_have_dropout_and_smoothing_of_their_own(
+    recipe: PhotosRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [recipe.new_model(who).config.dropout for who in ("teacher", "student")] == [0.1, 0.0]
+    seen: dict[str, float] = {}
+    lessons = {stage.name: stage.settings["lesson"] for stage in recipe.stages() if "lesson" in stage.settings}
+
+    def trained(lesson: PhotoLesson, *rest: Any) -> dict[str, object]:
+        seen[lesson.stage] = rest[-1].label_smoothing
+        return {}
+
+    monkeypatch.setattr(teaching, "train_lesson", trained)
+    for name in ("member-0", "student"):
+        recipe.learn(lessons[name], tmp_path / name)
+    assert seen == {"member-0": 0.1, "student": 0.0}
+
+
+def test_the_student_before_scst_is_taken_where_scst_is_no_gain(
+    recipe: PhotosRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for scores, stage, penalty in (
+        ([40, 41, 43, 42, 38, 39, 38, 37], "student", 1.0),
+        ([40, 41, 43, 42, 38, 47, 38, 37], "student-scst", 0.8),
+    ):
+        given = iter(scores)
+        monkeypatch.setattr(photos_recipe, "mean_cider_d", lambda *_, given=given: float(next(given)))
+        found = recipe.choose_decoding(tmp_path)
+        assert (found["student"], found["length_penalty"]) == (stage, penalty)
+        monkeypatch.setattr(PhotosRecipe, "chosen", found)
+        taken, expected = replace(recipe).trained_student(), load_model(recipe.new_model("student"), recipe.at(stage))
+        assert all(map(torch.equal, taken.state_dict().values(), expected.state_dict().values()))
+    assert recipe.at("student") != recipe.at("student-scst")
 
 
 def test_a_teachers_detector_has_companions_and_the_students_none(recipe: PhotosRecipe) -> None:
@@ -215,6 +288,12 @@ def test_evidence_takes_what_photos_has_made_and_never_its_name(evidence: Photos
     assert own.feature_size < others.feature_size
 
 
+def test_test_photos_are_looked_at_in_no_view_but_their_own(evidence: PhotosEvidence) -> None:
+    tiny = evidence.sizes[1].recipe
+    assert RegionStore(tiny.at("shared-test-regions")).views == 1
+    assert tiny.store("student-regions").views == 3
+
+
 def test_the_best_snapshot_on_validation_photos_is_looked_at(evidence: PhotosEvidence) -> None:
     arm, recipe = evidence.sizes[1].pairs[0], evidence.sizes[1].recipe
     done = json.loads((recipe.at("none-1-evaluation") / "done.json").read_text())
@@ -235,14 +314,16 @@ def test_the_report_has_what_is_there(evidence: PhotosEvidence) -> None:
     found = json.loads((evidence.docs / "photos-evidence.json").read_text())
     cells = {(run["cell"], run["split"]) for run in found["runs"]}
     both = {"none", "all", "none, tiny", "all, tiny"}
-    tested = {*both, "teacher", "adapted", "blind", "nearest photo", "adapted, tiny"}
-    assert {cell for cell, split in cells if split == "test"} == tested | {"all + sequence, tiny"}
-    assert {cell for cell, split in cells if split == "val"} == both | {"all + sequence, tiny", "cells alone, tiny"}
+    teachers = {"teacher", "unadapted", "adapted", "unadapted, tiny", "adapted, tiny"}
+    others = {"none, longer, tiny", "all + sequence, tiny"}
+    assert {cell for cell, split in cells if split == "test"} == both | others | teachers | {"blind", "nearest photo"}
+    assert {cell for cell, split in cells if split == "val"} == both | others | {"cells alone, tiny"}
     assert all(f"| `{cell}` |" in report for cell, _ in cells)
     compared = {(row["a"], row["b"]) for row in found["comparisons"]}
     assert compared == {
         ("all", "none"),
         ("all, tiny", "none, tiny"),
+        ("none, longer, tiny", "none, tiny"),
         ("all + sequence, tiny", "none, tiny"),
         ("cells alone, tiny", "none, tiny"),
     }

@@ -35,17 +35,23 @@ def test_smoke_has_neither_and_a_recipe_that_asks_has_both_in_their_places(tmp_p
     assert lessons["student-scst"].rate == pytest.approx(both.learning_rate / 6)
 
 
-def test_self_critical_training_sees_all_captions_uncut_and_logs_the_reward(tmp_path: Path) -> None:
+def test_self_critical_training_is_judged_by_all_captions_uncut_and_learns_some_of_them(tmp_path: Path) -> None:
     records, vocabulary = photo_records(tmp_path), words()
     store = region_store(tmp_path / "regions", records)
-    mix = scst_mix(TextMix(captions=(3, 1), questions=(3, 1), caption_steps=2, question_steps=2, max_caption_tokens=3))
+    mix = scst_mix(
+        TextMix(captions=(3, 1), questions=(3, 1), caption_steps=4, question_steps=2, max_caption_tokens=3), learnt=0.25
+    )
     batches = finetuning_batches(records, vocabulary, mix, 0, store)
-    captions = batches.sources[0].pool
-    assert [len(text) for text in captions.texts[0]] == [11] * 5  # [CLS], nine words and [SEP]
-    assert max(len(batches.sources[0].batch(step).tokens[0]) for step in range(2)) == 5
+    references, captions, _ = batches.sources
+    assert [len(text) for text in references.pool.texts[0]] == [11] * 5  # [CLS], nine words and [SEP]
+    assert max(len(references.batch(step).tokens[0]) for step in range(2)) == 5
+    assert [len(text) for text in captions.pool.texts[0]] == [4] * 5  # what is learnt is cut as in fine-tuning
+    kinds = [batches.batch(step).kind for step in range(len(batches))]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"references": 3, "captions": 1, "questions": 2}
     model = new_model(ModelSize(16, 1, 2, 32), vocabulary, feature_size=2, seed=0)
-    schedule = Schedule(4, 1e-3, precision="no")
+    schedule = Schedule(6, 1e-3, precision="no")
     settings = ScstSettings(samples=2, max_tokens=4)
     facts = train_scst(model, records, vocabulary, settings, batches, schedule, tmp_path / "scst", seed=0)
-    assert facts.keys() == {"parameters", "policy", "reward", "baseline", "answer", "gradient shares"}
+    measured = {"reward", "baseline", "distinct", "function_word_endings"}
+    assert facts.keys() == {"parameters", "policy", "caption", "answer", "gradient shares"} | measured
     assert facts["parameters"] == parameters_of(model)

@@ -170,6 +170,17 @@ def test_teachers_and_students_standardise_the_regions_they_began_with(run: Path
     torch.testing.assert_close(state["region_deviation"], deviation)
 
 
+@pytest.mark.parametrize("who", ["student", "teacher"])
+def test_both_detectors_are_measured_and_no_stage_stands_on_that(run: Path, who: str) -> None:
+    name = f"{who}-detector-ap"
+    done = json.loads((run / "runs" / name / "done.json").read_text())
+    assert done["scenes"]["photos"] == 4
+    assert 0 <= done["scenes"]["AP"]["low"] <= done["scenes"]["AP"]["high"] <= 100
+    ancestors = ancestors_of(tiny_study(run, of_tests()).stages())
+    assert f"{who}-regions" in ancestors[name]
+    assert all(name not in needed for needed in ancestors.values())
+
+
 def test_a_gate_with_nothing_behind_it_stays_shut_and_says_why(run: Path) -> None:
     recipe = tiny_study(run, (), Gate())
     with pytest.raises(ValueError, match=r"gate: these scenes would show nothing: .*least 8"):

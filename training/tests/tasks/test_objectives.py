@@ -9,7 +9,6 @@ from distillvlm.data.pretraining_batches import PretrainingBatch
 from distillvlm.data.text_batches import TextBatch
 from distillvlm.engine.gradient_shares import gradient_shares, outputs_of
 from distillvlm.modeling.layouts import DenseLayout, QuestionAttention, dense_sequences, encode_sequences
-from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.objective import ObjectiveTask
@@ -48,7 +47,7 @@ def pretraining_on_questions() -> PretrainingBatch:
     return replace(pretraining(), texts=replace(questions(), kind="texts", targets=torch.zeros(3, 1, 0)))
 
 
-def parameters_without_gradient(model: VisionLanguageModel) -> set[str]:
+def parameters_without_gradient(model: torch.nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()}
 
 
@@ -191,7 +190,17 @@ def test_the_teacher_stays_in_eval_mode_without_gradient_and_out_of_the_checkpoi
     assert not any(
         value.data_ptr() == task.teacher.model.pooler.weight.data_ptr() for value in task.state_dict().values()
     )
-    assert task.hidden_loss.projection.weight.grad is not None
+
+
+def test_distillation_reaches_every_parameter_its_projection_among_them() -> None:
+    task = distillation(DistillationSettings(queue_size=16))
+    task(replace(captions(), photos=PHOTOS + 10))  # fills the queue
+    for batch in (captions(), questions()):
+        sum(task(batch).values()).backward()
+    assert {name for name in parameters_without_gradient(task) if "key.bias" not in name} == {
+        "trained.match_head.weight",
+        "trained.match_head.bias",
+    }
 
 
 def test_each_loss_can_be_switched_off_and_pulls_on_the_student() -> None:

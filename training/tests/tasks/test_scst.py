@@ -1,6 +1,7 @@
 """Self-critical training: what is rewarded becomes likelier, and questions are not forgotten."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from distillvlm.data.text_batches import TextBatch
 from distillvlm.data.vocabulary import SPECIAL_TOKENS, Tokenizer
 from distillvlm.modeling.generation import beam_search, sample_captions
 from distillvlm.modeling.vision_language import VisionLanguageModel
+from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.scst import CaptionReward, ScstSettings, ScstTask, caption_log_probabilities
 from tests.modeling.tiny import tiny_model, tiny_regions
 
@@ -26,11 +28,11 @@ def ids(text: str) -> list[int]:
     return [*TOKENIZER.encode(text), TOKENIZER.sep_id]
 
 
-def caption_batch(targets_BNT: Tensor) -> TextBatch:
+def references(targets_BNT: Tensor) -> TextBatch:
     """One photo whose human captions are given as `w1 .. wn [SEP]`."""
     regions = tiny_regions(batch=1, seed=2)
     valid = torch.ones(targets_BNT.shape[:2], dtype=torch.bool)
-    return TextBatch("captions", regions, None, torch.zeros_like(targets_BNT), targets_BNT, valid, torch.tensor([0]))
+    return TextBatch("references", regions, None, torch.zeros_like(targets_BNT), targets_BNT, valid, torch.tensor([0]))
 
 
 def draw(model: VisionLanguageModel) -> Tensor:
@@ -45,12 +47,20 @@ def log_probabilities(model: VisionLanguageModel, tokens: Tensor) -> Tensor:
         return caption_log_probabilities(model, prefix, tokens).sum(-1)[0]
 
 
+def people_say(text: str) -> TextBatch:
+    """One photo with one caption to learn."""
+    said = ids(text)
+    return replace(
+        references(torch.tensor([[said]])), kind="captions", tokens=torch.tensor([[[TOKENIZER.cls_id, *said[:-1]]]])
+    )
+
+
 def changes(task: ScstTask, references_BNT: Tensor) -> Tensor:
     """How the log-probabilities [2] of the drawn captions change by a small step down the gradient."""
     tokens = draw(task.model)
     before = log_probabilities(task.model, tokens)
     torch.manual_seed(3)
-    task.train()(caption_batch(references_BNT))["policy"].backward()
+    task.train()(references(references_BNT))["policy"].backward()
     with torch.no_grad():
         for parameter in task.parameters():
             if parameter.grad is not None:
@@ -87,17 +97,17 @@ def test_the_better_of_two_samples_gains_on_the_other() -> None:
 
 def questions() -> TextBatch:
     return replace(
-        caption_batch(torch.zeros(1, 1, 1, dtype=torch.long)),
+        references(torch.zeros(1, 1, 1, dtype=torch.long)),
         kind="questions",
         tokens=torch.tensor([[[2, 7, 3]]]),
         targets=torch.tensor([[[0.0, 1.0, 0.0, 0.3, 0.0]]]),
     )
 
 
-def test_captions_are_drawn_and_learnt_without_dropout_and_questions_with_it() -> None:
+def test_captions_are_drawn_without_dropout_and_people_s_are_learnt_with_it_as_questions_are() -> None:
     task = ScstTask(tiny_model(dropout=0.5), REWARD, ScstSettings()).train()
-    captions = caption_batch(torch.tensor([[ids("a dog runs")]]))
-    for batch, drops in ((captions, False), (questions(), True), (captions, False)):
+    drawn, said = references(torch.tensor([[ids("a dog runs")]])), people_say("a dog runs")
+    for batch, drops in ((drawn, False), (questions(), True), (drawn, False), (said, True)):
         task(batch)
         assert any(module.training for module in task.model.modules()) == drops
     task.eval()(questions())
@@ -108,6 +118,43 @@ def test_questions_are_learnt_as_before() -> None:
     task = ScstTask(tiny_model(), REWARD, ScstSettings()).train()
     assert set(task(questions())) == {"answer"}
     assert task.measurements() == {}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_captions_of_people_are_learnt_as_the_objective_says(smoothing: float) -> None:
+    model, batch, objective = tiny_model(), people_say("a dog runs"), LanguageObjective(smoothing)
+    losses = ScstTask(model, REWARD, ScstSettings(), objective=objective).eval()(batch)
+    expected = objective.losses(model, objective.run(model, batch.regions, batch), batch)
+    assert list(losses) == ["caption"]
+    torch.testing.assert_close(losses["caption"], expected["caption"])
+
+
+def test_what_is_learnt_at_a_temperature_is_what_was_drawn_at_it() -> None:
+    """The loss by hand: log-probabilities of the distribution that a sharper model would draw from."""
+    model, references_BNT = tiny_model(), torch.tensor([[ids("a dog runs")]])
+    sharper = tiny_model()
+    task = ScstTask(model, REWARD, ScstSettings(samples=2, max_tokens=6, temperature=0.5))
+    torch.manual_seed(3)
+    loss = task(references(references_BNT))["policy"]
+    torch.manual_seed(3)
+    original, sharper.caption_logits = sharper.caption_logits, lambda hidden: original(hidden) / 0.5
+    plain = ScstTask(sharper, REWARD, ScstSettings(samples=2, max_tokens=6))(references(references_BNT))["policy"]
+    torch.testing.assert_close(loss, plain)
+    torch.manual_seed(3)
+    warm = ScstTask(model, REWARD, ScstSettings(samples=2, max_tokens=6))(references(references_BNT))["policy"]
+    assert not torch.allclose(loss, warm)
+
+
+def test_how_many_samples_differ_and_break_off_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ("a dog runs", "a dog runs", "the cat on a", "the cat")
+    rows = [ids(text) for text in said]
+    tokens = torch.tensor([[row + [0] * (5 - len(row)) for row in rows]])
+    drawn = SimpleNamespace(tokens=tokens)
+    monkeypatch.setattr("distillvlm.tasks.scst.sample_captions", lambda *_: drawn)
+    task = ScstTask(tiny_model(), REWARD, ScstSettings(samples=4, max_tokens=5))
+    task(references(torch.tensor([[ids("a dog runs")]])))
+    measured = task.measurements()
+    assert (measured["distinct"], measured["function_word_endings"]) == (0.75, 0.25)
 
 
 def test_words_of_the_reward_are_whole_with_punctuation_and_the_end() -> None:

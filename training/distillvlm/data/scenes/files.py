@@ -94,7 +94,8 @@ def _load_split(folder: Path, split: Split) -> list[Record]:
         read_captions(folder / "captions.json", photos),
         read_visual_genome(folder / "objects.json", folder / "attributes.json", photos),
     )
-    return join_questions(merged, SOURCE, read_questions(folder / "questions.json", folder / "annotations.json"))
+    questions = folder / "questions.json"
+    return join_questions(merged, SOURCE, read_questions(questions, folder / "annotations.json"), questions)
 
 
 def _begin(root: Path, settings: dict[str, object]) -> None:

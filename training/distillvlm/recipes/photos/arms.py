@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,7 @@ class Arm:
 
     @property
     def name(self) -> str:
-        return f"{self.cell.replace(' + ', '-').replace(' ', '-')}-{self.seed}"
+        return f"{re.sub('[^a-z]+', '-', self.cell)}-{self.seed}"
 
     @property
     def last(self) -> PhotoLesson:
@@ -61,6 +62,13 @@ def pair(steps: Steps, seed: int) -> list[Arm]:
         replace(finetuning, taught_by="adapted-0", soft=True),
     )
     return [plain, Arm(DISTILLED, "all losses, in pre-training and in fine-tuning", seed, taught)]
+
+
+def longer(steps: Steps, times: float, seed: int) -> Arm:
+    """The plain student, so much longer trained that it takes as long as the distilled one."""
+    more = replace(steps, pretraining=round(times * steps.pretraining), finetuning=round(times * steps.finetuning))
+    about = f"no distillation, {times:g} times the steps: as long as `{DISTILLED}` takes"
+    return Arm(f"{PLAIN}, longer", about, seed, _trainings(f"{PLAIN}-longer", more, seed))
 
 
 def _trainings(cell: str, steps: Steps, seed: int) -> tuple[PhotoLesson, PhotoLesson]:

@@ -21,11 +21,12 @@ from distillvlm.evaluation.report import captioned
 from distillvlm.recipes.detectors import own_regions, regions_at_boxes_of
 from distillvlm.recipes.language import load_for_inference
 from distillvlm.recipes.margins import nearest_captions
-from distillvlm.recipes.photos.arms import Arm, Size, beyond, levers, pair
-from distillvlm.recipes.photos.evidence_report import ADAPTED, BLIND, COPIED, TEACHER, Curve, write_report
+from distillvlm.recipes.photos.arms import Arm, Size, beyond, levers, longer, pair
+from distillvlm.recipes.photos.evidence_report import ADAPTED, BLIND, COPIED, TEACHER, UNADAPTED, Curve, write_report
 from distillvlm.recipes.photos.lessons import Steps
 from distillvlm.recipes.photos.recipe import PhotosRecipe
 from distillvlm.recipes.photos.scores import captions_by_metric, mean_cider_d, read_scores, score_model, write_scores
+from distillvlm.recipes.photos.sight import Sight
 from distillvlm.recipes.photos.teaching import PhotosTeaching
 from distillvlm.recipes.pipeline import Stage
 
@@ -35,13 +36,14 @@ OWN_TEST, SHARED_TEST = "teacher-test-regions", "shared-test-regions"
 
 @dataclass(frozen=True, kw_only=True)
 class PhotosEvidence:
-    """photos: what it stands on. tiny: a smaller student, with a prefix of its own. Steps: of the arms. docs: gets the
-    report."""
+    """photos: what it stands on. tiny: a smaller student, with a prefix of its own. Steps: of the arms. plain_steps: of
+    a plain tiny student that take as long as one of a distilled one. docs: gets the report."""
 
     photos: PhotosRecipe
     tiny: PhotosTeaching
     shipped_steps: Steps
     tiny_steps: Steps
+    plain_steps: float
     scst_steps: int
     seeds: int
     docs: Path
@@ -54,9 +56,10 @@ class PhotosEvidence:
             for steps in (self.shipped_steps, self.tiny_steps)
         )
         cells = self.tiny.student_detector.grid**2 + 1
+        others = [longer(self.tiny_steps, self.plain_steps, seed=1), *beyond(small[:2], self.scst_steps)]
         return (
             Size("", shipped, pairs),
-            Size(", tiny", self.tiny, small, beyond(small[:2], self.scst_steps), levers(small[:2], cells)),
+            Size(", tiny", self.tiny, small, others, levers(small[:2], cells)),
         )
 
     def stages(self) -> list[Stage]:
@@ -76,11 +79,11 @@ class PhotosEvidence:
             yield own(Stage(f"{arm.name}-evaluation", f"on {' and '.join(splits)}", run, after=(arm.last.stage,)))
         shared = partial(self.write_test_regions, size.recipe, SHARED_TEST)
         yield own(Stage(SHARED_TEST, "the student's boxes of test photos", shared, after=("shared-regions",)))
-        needed = ["adapted-0", SHARED_TEST]
+        needed = ["member-0", "adapted-0", SHARED_TEST]
         if size is self.sizes[0]:
             run = partial(self.write_test_regions, size.recipe, OWN_TEST)
             yield own(Stage(OWN_TEST, "the teacher's boxes of test photos", run, after=("teacher-regions",)))
-            needed += ["member-0", OWN_TEST, "blind"]
+            needed += [OWN_TEST, "blind"]
         run = partial(self.evaluate_others, size)
         yield own(Stage("others-evaluation", "teachers, and what sees nothing", run, after=tuple(needed)))
 
@@ -103,11 +106,11 @@ class PhotosEvidence:
         return {"steps": best, "curve": curve}
 
     def evaluate_others(self, size: Size, folder: Path) -> dict[str, object]:
-        """The teacher on its own boxes and on the student's, on test photos; of the first size, what is blind too, and
-        the captions of the training photo that looks most alike."""
+        """On test photos the teacher on the student's boxes, before it is adapted to them and after; of the first size
+        on its own boxes too, what is blind, and the captions of the training photo that looks most alike."""
         recipe = size.recipe
         test = of_split(recipe.records, "test")
-        cells = {ADAPTED: ("adapted-0", SHARED_TEST)}
+        cells = {UNADAPTED: ("member-0", SHARED_TEST), ADAPTED: ("adapted-0", SHARED_TEST)}
         if size is self.sizes[0]:
             cells[TEACHER] = ("member-0", OWN_TEST)
             blind = load_for_inference(recipe.new_model("student"), recipe.at("blind"))
@@ -121,12 +124,12 @@ class PhotosEvidence:
         return {}
 
     def write_test_regions(self, recipe: PhotosTeaching, stage: str, folder: Path) -> dict[str, object]:
-        """`seen_by_teacher` has no test photos: they are looked at for this alone."""
+        """`seen_by_teacher` has no test photos: they are looked at for this alone, as they are and in no other view."""
         detector, test = recipe.teachers_detector(), of_split(recipe.records, "test")
         if stage == OWN_TEST:
             own_regions(detector, test, folder, 1, stage)
         else:
-            regions_at_boxes_of(detector, recipe.store("student-regions"), test, folder, stage)
+            regions_at_boxes_of(detector, Sight(views=1).of(recipe.store("student-regions")), test, folder, stage)
         return {"photos": len(test)}
 
     # -- report ---------------------------------------------------------------------------------------------------

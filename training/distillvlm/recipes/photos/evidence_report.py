@@ -17,9 +17,11 @@ from distillvlm.recipes.pipeline import current_commit
 matplotlib.use("agg")
 from matplotlib import pyplot
 
-TEACHER, ADAPTED, BLIND, COPIED = "teacher", "adapted", "blind", "nearest photo"
+TEACHER, UNADAPTED, ADAPTED = "teacher", "unadapted", "adapted"
+BLIND, COPIED = "blind", "nearest photo"
 OTHERS = (
     (TEACHER, "one member on its own boxes"),
+    (UNADAPTED, "the same on the student's boxes, not adapted to them"),
     (ADAPTED, "the same on the student's boxes, adapted: what is learnt from"),
     (BLIND, "a student without photos, trained on all questions and captions"),
     (COPIED, "a caption of the training photo that looks most alike"),
@@ -48,7 +50,7 @@ def write_report(test: Results, val: Results, sizes: Sequence[Size], curves: Seq
             mean_table(test, [*_named(size, OTHERS), *_rows(size, size.pairs)]),
             comparison_table(tested, [(size.cell(DISTILLED), size.cell(PLAIN))]),
             *_gaps(test, size),
-            "## Beyond the paper\n" if size.others else "",
+            "## Longer, and beyond the paper\n" if size.others else "",
             cell_table(test, tested, _rows(size, size.others), size.cell(PLAIN)) if size.others else "",
         ]
     parts += ["## On the way\n", "![CIDEr-D by steps of fine-tuning](photos-evidence-curves.svg)\n"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from distillvlm.engine.trainer import Schedule
-from distillvlm.recipes.language import TextMix
+from distillvlm.recipes.language import TextMix, scst_mix
 from distillvlm.recipes.lessons import Lesson
 from distillvlm.recipes.photos.sight import ALL, Sight
 
@@ -39,20 +40,44 @@ class PhotoLesson(Lesson):
 
 @dataclass(frozen=True)
 class Shares:
-    """Of a fine-tuning's steps: people's captions, questions on photos, questions on photos that are not at hand; and
-    the teacher's captions, where they are learnt, at the cost of people's."""
+    """Of a fine-tuning's steps: people's captions, the teacher's (where they are not learnt, people's take their part),
+    questions on photos, and questions on photos that are not at hand.
+
+    asked: of the steps with questions on photos those with people's alone; most photos have none, and they would drown
+    among those that a program made. learnt: of SCST's steps with captions those that learn people's, as in fine-tuning.
+
+    Raises:
+        ValueError: the four do not add up to 1.
+    """
 
     captions: float
+    spoken: float
     questions: float
     unseen: float
-    spoken: float
+    asked: float = 0.0
+    learnt: float = 0.0
 
-    def divide(self, mix: TextMix, steps: int, spoken: bool) -> TextMix:
-        """The mix with as many steps of each kind."""
-        taught = round(self.spoken * steps) if spoken else 0
-        asked, unseen = round(self.questions * steps), round(self.unseen * steps)
-        said = steps - asked - unseen - taught
-        return replace(mix, caption_steps=said, question_steps=asked, unseen_steps=unseen, spoken_steps=taught)
+    def __post_init__(self) -> None:
+        whole = self.captions + self.spoken + self.questions + self.unseen
+        if not math.isclose(whole, 1):
+            raise ValueError(f"shares: expected captions, spoken, questions and unseen to be 1 together, not {whole}")
+
+    def divide(self, mix: TextMix, lesson: PhotoLesson) -> TextMix:
+        """The mix with as many steps of each kind as the lesson has."""
+        if lesson.kind == "texts":
+            return replace(mix, described_steps=lesson.steps)
+        spoken = round(self.spoken * lesson.steps) if lesson.spoken else 0
+        questions, unseen = round(self.questions * lesson.steps), round(self.unseen * lesson.steps)
+        asked = round(self.asked * questions)
+        divided = replace(
+            mix,
+            caption_steps=lesson.steps - spoken - questions - unseen,
+            spoken_steps=spoken,
+            question_steps=questions - asked,
+            asked_steps=asked,
+            unseen_steps=unseen,
+        )
+        return scst_mix(divided, self.learnt) if lesson.kind == "scst" else divided
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,17 @@ from distillvlm.data.content_words import ContentWords
 from distillvlm.data.duplicates import twins_of_held_out
 from distillvlm.data.generated_questions import add_generated_questions
 from distillvlm.data.photos import load_photos
-from distillvlm.data.records import Question, Record, of_split
+from distillvlm.data.records import Described, Question, Record, of_split
 from distillvlm.data.region_store import RegionStore, save_tags
 from distillvlm.data.sources import SOURCE_WORDS, SourceTags, with_source_tags
-from distillvlm.data.text_only import PhotoText, load_text_only
-from distillvlm.data.vocabulary import bert_vocabulary, build_vocabulary, merge_vocabularies
+from distillvlm.data.text_only import PhotoText, drop_photos, load_text_only
+from distillvlm.data.vocabulary import (
+    Tokenizer,
+    bert_vocabulary,
+    build_vocabulary,
+    merge_vocabularies,
+    specials_first,
+)
 from distillvlm.data.words import Words, words_over
 from distillvlm.engine.trainer import Schedule
 from distillvlm.evaluation.report import captioned
@@ -32,6 +38,7 @@ from distillvlm.modeling.detector.companions import Companion
 from distillvlm.recipes.concepts import ConceptHeads, ConceptRecipe
 from distillvlm.recipes.detectors import (
     DetectorRecipe,
+    average_precision,
     load_detector,
     own_regions,
     regions_at_boxes_of,
@@ -52,8 +59,9 @@ class PhotosMaterial:
     own boxes sees the first `teacher_views` of them.
     least: how often a piece must be said to be in the vocabulary, in captions of photos and in all texts; others are
     spelt out. least_answers: questions that an answer must serve, those without photos included.
-    concept_words: tag words. source_shown: share of the photos and views whose tags end with their data set's name,
-    which a server never gives.
+    concept_words: tag words. tag_pieces: first pieces in which they must differ: "snowboarder" would cost every tag a
+    third one, to be told from "snowboard". source_shown: share of the photos and views whose tags end with their data
+    set's name, which a server never gives.
     minutes: what the stages that a pattern names take on two cores, about.
     """
 
@@ -69,6 +77,7 @@ class PhotosMaterial:
     least: tuple[int, int] = (5, 20)
     least_answers: int = 4
     concept_words: int = 800
+    tag_pieces: int = 2
     concepts: ConceptRecipe = field(default_factory=ConceptRecipe)
     source_shown: float = 0.7
     minutes: Mapping[str, float] = field(default_factory=dict)
@@ -101,7 +110,7 @@ class PhotosMaterial:
                 "words",
                 "vocabulary, tags and answers",
                 self.make_words,
-                settings_of(self, "seed", "least", "least_answers", "concept_words"),
+                settings_of(self, "seed", "least", "least_answers", "concept_words", "tag_pieces"),
                 after=("twins",),
             ),
             Stage(
@@ -148,6 +157,15 @@ class PhotosMaterial:
                 self.make_shared_regions,
                 after=("student-regions", "teacher-detector"),
             ),
+            *(
+                Stage(
+                    f"{who}-detector-ap",
+                    "COCO's AP of its regions of validation photos",
+                    partial(self.measure_detector, who),
+                    after=(f"{who}-regions",),
+                )
+                for who in ("student", "teacher")
+            ),
         ]
 
     # -- data -----------------------------------------------------------------------------------------------------
@@ -169,13 +187,18 @@ class PhotosMaterial:
 
     @cached_property
     def texts(self) -> list[PhotoText]:
-        """Of photos that are not here."""
+        """Of photos that are not here, some of training photos under another name among them."""
         return load_text_only(self.data_root / "text", self.records)
+
+    @cached_property
+    def texts_of_others(self) -> list[PhotoText]:
+        """Of no training photo: what a teacher may read that leaves some of them out."""
+        return drop_photos(self.texts, self.training)
 
     @cached_property
     def text_questions(self) -> list[Question]:
         """People's questions on photos that are not here: they teach what is asked, and what is likely unseen."""
-        return [question for text in self.texts for question in text.questions if question.is_human]
+        return questions_of_people(self.texts)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -188,20 +211,22 @@ class PhotosMaterial:
         described = [caption for text in self.texts for caption in text.captions]
         questions = [question for record in self.training for question in record.questions]
         asked = [question.text for question in (*questions, *self.text_questions)]
+        bert = bert_vocabulary()
+        tokenizer = Tokenizer(specials_first(bert))
         concepts = concept_words(
             [record.captions for record in self.training if record.captions],
             ContentWords(self.wordnet),
             self.concept_words,
+            told_by=lambda word: tuple(tokenizer.encode(word)[: self.tag_pieces]),
         )
         tags = (*concepts, *SOURCE_WORDS)
-        bert = bert_vocabulary()
         vocabulary = merge_vocabularies(
             bert,
             build_vocabulary(bert, captions, self.least[0], always=tags),
             build_vocabulary(bert, (*captions, *described, *asked), self.least[1]),
         )
-        human = [question for question in questions if question.is_human]
-        answers = build_answer_vocabulary([*human, *self.text_questions], self.least_answers)
+        by_people = [*questions_of_people(self.training), *self.text_questions]
+        answers = build_answer_vocabulary(by_people, self.least_answers)
         words = words_over(vocabulary, [*captions, *described], tags, answers)
         words.save(folder / "words.json")
         return {
@@ -294,6 +319,10 @@ class PhotosMaterial:
             regions_at_boxes_of(self.teachers_detector(), student, self.seen_by_teacher, folder, folder.name)
         )
 
+    def measure_detector(self, who: str, folder: Path) -> dict[str, object]:
+        store = RegionStore(self.at(f"{who}-regions"))
+        return average_precision(store, of_split(self.records, "val"), self.labels, folder)
+
     @cached_property
     def seen_by_teacher(self) -> list[Record]:
         """Test photos are none of its business."""
@@ -306,3 +335,7 @@ class PhotosMaterial:
 
 def facts_of(store: RegionStore) -> dict[str, object]:
     return {"photos": len(store.photo_ids), "feature size": store.feature_size}
+
+
+def questions_of_people(photos: Iterable[Described]) -> list[Question]:
+    return [question for photo in photos for question in photo.questions if question.is_human]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from distillvlm.data.records import Record, of_split
 from distillvlm.evaluation.captions import tokenized_references
@@ -24,6 +26,8 @@ from distillvlm.recipes.photos.scores import mean_cider_d
 from distillvlm.recipes.photos.teaching import PhotosTeaching
 from distillvlm.recipes.pipeline import Stage
 
+FINISHED = ("student", "student-scst")
+"""Trainings behind which the student may be taken: SCST is not sure to be a gain."""
 LENGTH_PENALTIES = (0.6, 0.8, 1.0, 1.2)
 
 
@@ -39,7 +43,12 @@ class PhotosRecipe(PhotosTeaching):
         return [
             *super()._stages(),
             *map(self.stage_of, student_lessons(self.student_steps, self.scst_steps)),
-            Stage("decoding", "length penalty, on validation photos", self.choose_decoding, after=("student-scst",)),
+            Stage(
+                "decoding",
+                "before SCST or after it, and the length penalty, on validation photos",
+                self.choose_decoding,
+                after=FINISHED,
+            ),
             Stage(
                 "evaluation",
                 "validation figures of the PyTorch models",
@@ -67,27 +76,33 @@ class PhotosRecipe(PhotosTeaching):
     def validation(self) -> list[Record]:
         return of_split(self.records, "val")
 
-    def trained_student(self) -> VisionLanguageModel:
-        return load_model(self.new_model("student"), self.at("student-scst"))
-
     def choose_decoding(self, folder: Path) -> dict[str, object]:
-        """The length penalty with the best CIDEr-D over all validation photos."""
-        student = load_for_inference(self.new_model("student"), self.at("student-scst"))
-        store = self.store("student-regions")
-        references = tokenized_references(captioned(self.validation))
-        found = {
-            penalty: mean_cider_d(student, store, references, self.words, BeamSettings(length_penalty=penalty))
-            for penalty in LENGTH_PENALTIES
-        }
-        return {"length_penalty": max(found, key=found.__getitem__), "CIDEr-D": found}
+        """The training and the length penalty with the best CIDEr-D over all validation photos."""
+        store, references = self.store("student-regions"), tokenized_references(captioned(self.validation))
+        found: dict[str, dict[float, float]] = {}
+        for stage in FINISHED:
+            student = load_for_inference(self.new_model("student"), self.at(stage))
+            found[stage] = {
+                penalty: mean_cider_d(student, store, references, self.words, BeamSettings(length_penalty=penalty))
+                for penalty in LENGTH_PENALTIES
+            }
+        _, stage, penalty = max((score, stage, penalty) for stage in found for penalty, score in found[stage].items())
+        return {"student": stage, "length_penalty": penalty, "CIDEr-D": found}
+
+    @cached_property
+    def chosen(self) -> Any:
+        """What `choose_decoding` found best."""
+        return json.loads((self.at("decoding") / "done.json").read_text())
+
+    def trained_student(self) -> VisionLanguageModel:
+        return load_model(self.new_model("student"), self.at(self.chosen["student"]))
 
     @property
     def beam(self) -> BeamSettings:
-        chosen = json.loads((self.at("decoding") / "done.json").read_text())
-        return BeamSettings(length_penalty=chosen["length_penalty"])
+        return BeamSettings(length_penalty=self.chosen["length_penalty"])
 
     def evaluate(self, folder: Path) -> dict[str, object]:
-        """Captions of the adapted teacher and the student before and after SCST; a full report of the last."""
+        """A full report of the adapted teacher, and of the student before and after SCST; answers of the blind one."""
         photo_ids = [record.photo_id for record in captioned(self.validation)]
         student = load_for_inference(self.new_model("student"), self.at("blind"))
         blind = answer_questions(student, None, self.validation, self.words)
@@ -96,13 +111,12 @@ class PhotosRecipe(PhotosTeaching):
         facts: dict[str, object] = {}
         for stage, who, regions in (
             ("adapted-0", "teacher", "shared-regions"),
-            ("student", "student", "student-regions"),
-            ("student-scst", "student", "student-regions"),
+            *((stage, "student", "student-regions") for stage in FINISHED),
         ):
             model, store = load_for_inference(self.new_model(who), self.at(stage)), self.store(regions)
             said = caption_photos(model, store, photo_ids, self.words, self.beam)
             answers = answer_questions(model, store, self.validation, self.words)
-            report = evaluate(self.validation, self.training, said, answers, blind)
+            report = evaluate(self.validation, self.training, said, answers, blind, unseen=self.texts)
             (folder / f"{stage}.json").write_text(json.dumps(report, indent=1))
             (folder / f"{stage}.md").write_text(markdown(report))
             facts[stage] = {source: row["CIDEr-D"]["value"] for source, row in report["captions"].items()}

@@ -26,6 +26,7 @@ from distillvlm.recipes.consensus import Consensus
 from distillvlm.recipes.language import (
     ModelSize,
     TextMix,
+    asked_texts,
     begin,
     caption_texts,
     finetuning_batches,
@@ -34,26 +35,34 @@ from distillvlm.recipes.language import (
     new_model,
     pretraining_batches,
     question_texts,
-    scst_mix,
     train_scst,
 )
 from distillvlm.recipes.lessons import train_lesson
 from distillvlm.recipes.photos.lessons import PhotoLesson, Shares, Steps, teacher_lessons
-from distillvlm.recipes.photos.material import PhotosMaterial
+from distillvlm.recipes.photos.material import PhotosMaterial, questions_of_people
 from distillvlm.recipes.pipeline import Stage, settings_of
 from distillvlm.recipes.soft_targets import soft_targets_of
 from distillvlm.recipes.teacher_captions import FILE, write_teacher_captions
 from distillvlm.tasks.distillation import DistillationSettings
+from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.scst import CaptionReward, ScstSettings
 
-SOFT = {"captions": "people's captions", "questions": "the questions", "spoken": "the teacher's captions"}
+SOFT = {
+    "captions": "people's captions",
+    "questions": "all questions",
+    "asked": "people's questions",
+    "spoken": "the teacher's captions",
+}
 """Texts of which a teacher says beforehand what is likely."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotosTeaching(PhotosMaterial):
     """batches: photos and texts of a batch of each kind. shares: of a fine-tuning's steps. members: of the teacher;
-    each leaves out a fold of the training photos. samples: captions of a photo that its teacher draws."""
+    each leaves out a fold of the training photos. samples: captions of a photo that its teacher draws, at `temperature`
+    (see `Consensus`). dropout, smoothing: in training, of words where captions are learnt; a teacher that has learnt
+    smoothed words teaches less (the study's figures: training/README.md), and the student, small as it is, underfits
+    with dropout."""
 
     student: ModelSize
     teacher: ModelSize
@@ -62,7 +71,12 @@ class PhotosTeaching(PhotosMaterial):
     teacher_steps: Steps
     adaptation_steps: Steps
     student_steps: Steps
-    samples: int = 8
+    samples: int
+    temperature: float
+    teacher_dropout: float
+    teacher_smoothing: float
+    student_dropout: float
+    student_smoothing: float
     polluted_share: float = 0.25
     pretraining_losses: DistillationSettings = field(default_factory=DistillationSettings)
     finetuning_losses: DistillationSettings = field(default_factory=DistillationSettings)
@@ -90,12 +104,12 @@ class PhotosTeaching(PhotosMaterial):
         return self.concepts.folds
 
     def stage_of(self, lesson: PhotoLesson) -> Stage:
-        names = [lesson.who, "batches", "shares", "polluted_share"]
+        names = [lesson.who, f"{lesson.who}_dropout", f"{lesson.who}_smoothing", "batches", "shares", "polluted_share"]
         names += ["pretraining_losses", "finetuning_losses"] if lesson.taught_by else []
         names += ["scst"] if lesson.kind == "scst" else []
         settings = {"lesson": lesson, **settings_of(self, *names)}
         needed = ["concepts", lesson.regions]
-        needed += ["shared-regions"] if lesson.taught_by else []
+        needed += ["shared-regions"] if lesson.who == "teacher" or lesson.taught_by else []
         needed += [stage for stage in (lesson.begins, lesson.taught_by) if stage]
         needed += [f"soft-{name}" for name in self._soft_of(lesson)]
         needed += ["spoken"] if lesson.spoken else []
@@ -105,7 +119,7 @@ class PhotosTeaching(PhotosMaterial):
     def _spoken_stages(self) -> Iterator[Stage]:
         after = ("concepts", "shared-regions", *(f"adapted-{fold}" for fold in range(self.members)))
         about = "captions by members of the teacher that have not seen the photo, chosen by consensus"
-        yield Stage("spoken", about, self.write_spoken, settings_of(self, "samples"), after=after)
+        yield Stage("spoken", about, self.write_spoken, settings_of(self, "samples", "temperature"), after=after)
         for name, texts in SOFT.items():
             about = f"what adapted members say of {texts} of photos that they have not seen"
             needed = (*after, "spoken") if name == "spoken" else after
@@ -116,11 +130,14 @@ class PhotosTeaching(PhotosMaterial):
         store, seed = self.seen_in(lesson), self.seed if lesson.seed is None else lesson.seed
         model = begin(self.new_model(lesson.who, seed), store, self.at(lesson.begins) if lesson.begins else None)
         batches = self.batches_of(lesson, store, seed)
+        run = (batches, lesson.schedule, folder, seed)
+        objective = LanguageObjective(self.teacher_smoothing if lesson.who == "teacher" else self.student_smoothing)
         if lesson.kind == "scst":
-            return train_scst(model, self.training, self.words, self.scst, batches, lesson.schedule, folder, seed)
+            return train_scst(model, self.training, self.words, self.scst, *run, objective=objective)
         teacher = load_model(self.new_model("teacher"), self.at(lesson.taught_by)) if lesson.taught_by else None
-        losses = self.pretraining_losses if lesson.kind == "pretraining" else self.finetuning_losses
-        return train_lesson(lesson, model, teacher, losses, batches, lesson.schedule, folder, seed)
+        if lesson.kind == "pretraining":
+            return train_lesson(lesson, model, teacher, self.pretraining_losses, *run)
+        return train_lesson(lesson, model, teacher, self.finetuning_losses, *run, objective)
 
     def seen_in(self, lesson: PhotoLesson) -> RegionStore:
         return lesson.sight.of(self.store(lesson.regions))
@@ -137,21 +154,16 @@ class PhotosTeaching(PhotosMaterial):
             return pretraining_batches(
                 [captions], self.words, mix.captions, steps, polluted, seed, store, teacher_store
             )
-        if lesson.kind == "texts":
-            mix = replace(mix, described_steps=lesson.steps)
-        else:
-            mix = self.shares.divide(mix, lesson.steps, lesson.spoken)
-        if lesson.kind == "scst":
-            mix = scst_mix(mix)
+        texts = self.texts_of_others if lesson.who == "teacher" else self.texts
         return finetuning_batches(
             records,
             self.words,
-            mix,
+            self.shares.divide(mix, lesson),
             seed,
             store,
             teacher_store,
-            unseen=self.text_questions,
-            described=self.texts,
+            unseen=questions_of_people(texts),
+            described=texts,
             spoken=self.spoken_records if lesson.spoken else (),
             soft={name: SoftTargets(self.at(f"soft-{name}")) for name in self._soft_of(lesson)},
             confusion=self.confusion,
@@ -165,8 +177,13 @@ class PhotosTeaching(PhotosMaterial):
         return lesson.left_out is not None and fold_of(record.photo_id, self.members) == lesson.left_out
 
     def new_model(self, who: str, seed: int | None = None) -> VisionLanguageModel:
-        size, regions = (self.student, "student-regions") if who == "student" else (self.teacher, "shared-regions")
-        return new_model(size, self.words, self.store(regions).feature_size, self.seed if seed is None else seed)
+        size, regions, dropout = (
+            (self.student, "student-regions", self.student_dropout)
+            if who == "student"
+            else (self.teacher, "shared-regions", self.teacher_dropout)
+        )
+        seed = self.seed if seed is None else seed
+        return new_model(size, self.words, self.store(regions).feature_size, seed, dropout)
 
     # -- what the teacher says beforehand -------------------------------------------------------------------------
     def adapted_members(self) -> list[VisionLanguageModel]:
@@ -185,6 +202,7 @@ class PhotosTeaching(PhotosMaterial):
             reward,
             self.samples,
             self.seed,
+            self.temperature,
         )
         counts: dict[str, object] = {}
         for source, group in by_source(self.training).items():
@@ -214,5 +232,7 @@ class PhotosTeaching(PhotosMaterial):
     def _pool(self, name: str) -> TextPool:
         if name == "questions":
             return question_texts(self.training, self.words, self.batches)
+        if name == "asked":
+            return asked_texts(self.training, self.words, self.batches)
         spoken: Sequence[Record] = self.spoken_records if name == "spoken" else self.training
         return caption_texts(spoken, self.words, self.batches)

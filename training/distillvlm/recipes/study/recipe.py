@@ -84,6 +84,7 @@ class StudyRecipe(StudyTeachers):
     def stages(self) -> list[Stage]:
         return [
             *super().stages(),
+            *self.measurements(),
             *self._group_stages(self.pilot[0]),
             *self.teacher_stages(1),
             *self._group_stages(self.pilot[1]),
