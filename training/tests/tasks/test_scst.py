@@ -130,19 +130,23 @@ def test_captions_of_people_are_learnt_as_the_objective_says(smoothing: float) -
 
 
 def test_what_is_learnt_at_a_temperature_is_what_was_drawn_at_it() -> None:
-    """The loss by hand: log-probabilities of the distribution that a sharper model would draw from."""
-    model, references_BNT = tiny_model(), torch.tensor([[ids("a dog runs")]])
-    sharper = tiny_model()
-    task = ScstTask(model, REWARD, ScstSettings(samples=2, max_tokens=6, temperature=0.5))
+    """The same as of a model whose own logits are as much larger."""
+    model, sharper, settings = tiny_model(), tiny_model(), ScstSettings(samples=4, max_tokens=6)
+    logits_of = model.caption_logits
+    sharper.caption_logits = lambda hidden: logits_of(hidden) / 0.5  # type: ignore[method-assign]
     torch.manual_seed(3)
-    loss = task(references(references_BNT))["policy"]
-    torch.manual_seed(3)
-    original, sharper.caption_logits = sharper.caption_logits, lambda hidden: original(hidden) / 0.5
-    plain = ScstTask(sharper, REWARD, ScstSettings(samples=2, max_tokens=6))(references(references_BNT))["policy"]
-    torch.testing.assert_close(loss, plain)
-    torch.manual_seed(3)
-    warm = ScstTask(model, REWARD, ScstSettings(samples=2, max_tokens=6))(references(references_BNT))["policy"]
-    assert not torch.allclose(loss, warm)
+    drawn = sample_captions(model, model.encode_prefix(tiny_regions(batch=1, seed=2)), 4, 6, temperature=0.5).tokens
+    losses = []
+    for task in (
+        ScstTask(model, REWARD, replace(settings, temperature=0.5)),
+        ScstTask(sharper, REWARD, settings),
+        ScstTask(model, REWARD, settings),
+    ):
+        torch.manual_seed(3)
+        losses.append(task(references(drawn[:, :1]))["policy"].item())  # the first is what people said
+    assert losses[0] != 0
+    assert losses[0] == pytest.approx(losses[1])
+    assert losses[0] != pytest.approx(losses[2])
 
 
 def test_how_many_samples_differ_and_break_off_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,16 +157,12 @@ class PhotosMaterial:
                 self.make_shared_regions,
                 after=("student-regions", "teacher-detector"),
             ),
-            *(
-                Stage(
-                    f"{who}-detector-ap",
-                    "COCO's AP of its regions of validation photos",
-                    partial(self.measure_detector, who),
-                    after=(f"{who}-regions",),
-                )
-                for who in ("student", "teacher")
-            ),
+            *map(self._measurement_of, ("student", "teacher")),
         ]
+
+    def _measurement_of(self, who: str) -> Stage:
+        about, run = "COCO's AP of its regions of validation photos", partial(self.measure_detector, who)
+        return Stage(f"{who}-detector-ap", about, run, after=(f"{who}-regions",))
 
     # -- data -----------------------------------------------------------------------------------------------------
     def find_twins(self, folder: Path) -> dict[str, object]:
