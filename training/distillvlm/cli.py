@@ -63,7 +63,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="folder of the teacher's backbones of `photos` and `photos-gpu`")
     parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's data.noun")
     parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs", help="where stages and checkpoints lie")
-    parser.add_argument("--bundle", type=Path, help="where the bundle is written")
+    parser.add_argument("--bundle", type=Path, help="where the bundle is written (default: below the runs)")
     parser.add_argument("--only", metavar="STAGE", help="run this stage alone, or all that match a pattern")
     parser.add_argument("--until", metavar="STAGE", help="stop behind this stage")
     parser.add_argument("--jobs", type=_positive, default=1, help="processes, each with a stage of its own")
@@ -204,23 +204,21 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _photos_small(options: argparse.Namespace) -> list[Stage]:
     if options.data is None:
         raise ValueError("--data: photos-small needs the folder of the photos")
-    folder, bundle = options.runs / "photos-small", options.bundle or REPOSITORY / "models" / "photos"
-    return PhotosSmall(options.data, options.wordnet, folder, bundle).stages()
+    folder = _folder(options)
+    return PhotosSmall(options.data, options.wordnet, folder, _bundle(options, "photos")).stages()
 
 
 def _photos(
     options: argparse.Namespace,
     recipe: Callable[[Path, Path, Path, Path, Path], PhotosRecipe | PhotosEvidence],
-    bundle: Path | None,
+    bundle: str,
 ) -> list[Stage]:
-    """A dry run reads nothing: it needs no folders. bundle: where it goes by default; None: below the runs."""
+    """A dry run reads nothing: it needs no folders. bundle: its name."""
     name = options.recipe
     if not options.dry_run and (options.data is None or options.weights is None):
         raise ValueError(f"--data and --weights: {name} needs the folders of the photos and of the teacher's backbones")
     data, weights = options.data or Path("data"), options.weights or Path("weights")
-    folder = _folder(options)
-    bundle = options.bundle or bundle or folder / "models" / name
-    return recipe(data, options.wordnet, weights, folder, bundle).stages()
+    return recipe(data, options.wordnet, weights, _folder(options), _bundle(options, bundle)).stages()
 
 
 def _paper(options: argparse.Namespace, recipe: Callable[[Path, Path], PaperRecipe]) -> list[Stage]:
@@ -231,8 +229,12 @@ def _paper(options: argparse.Namespace, recipe: Callable[[Path, Path], PaperReci
 
 
 def _smoke(options: argparse.Namespace) -> list[Stage]:
-    folder = options.runs / "smoke"
-    return smoke(folder, options.bundle or folder / "models" / "smoke").stages()
+    return smoke(_folder(options), _bundle(options, "smoke")).stages()
+
+
+def _bundle(options: argparse.Namespace, name: str) -> Path:
+    """Below the runs: what stands in `models/` is served and kept, and replaced by `--bundle` alone."""
+    return Path(options.bundle or _folder(options) / "models" / name)
 
 
 def _study(options: argparse.Namespace) -> list[Stage]:
@@ -246,11 +248,9 @@ RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {
     "paper-tsv": partial(
         _paper, recipe=partial(PaperRecipe, features="tsv", texts=("corpus",), courses=CORPUS_COURSES)
     ),
-    "photos": partial(_photos, recipe=photos, bundle=REPOSITORY / "models" / "photos"),
-    "photos-evidence": partial(
-        _photos, recipe=partial(photos_evidence, docs=DOCS), bundle=REPOSITORY / "models" / "photos"
-    ),
-    "photos-gpu": partial(_photos, recipe=photos_gpu, bundle=None),
+    "photos": partial(_photos, recipe=photos, bundle="photos"),
+    "photos-evidence": partial(_photos, recipe=partial(photos_evidence, docs=DOCS), bundle="photos"),
+    "photos-gpu": partial(_photos, recipe=photos_gpu, bundle="photos-gpu"),
     "photos-small": _photos_small,
     "smoke": _smoke,
     "study": _study,

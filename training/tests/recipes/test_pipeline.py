@@ -102,7 +102,9 @@ def test_a_dry_run_names_every_stage_and_runs_none(tmp_path: Path, capsys: pytes
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("recipe", "bundle"), [("photos", "models/photos"), ("photos-gpu", "models/photos-gpu")])
+@pytest.mark.parametrize(
+    ("recipe", "bundle"), [("photos", "photos/models/photos"), ("photos-gpu", "photos-gpu/models/photos-gpu")]
+)
 def test_both_sizes_of_photos_are_planned_without_data_and_need_it_to_run(
     recipe: str, bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
