@@ -13,7 +13,7 @@ import {
   SettingsError,
   text,
 } from './setting-kinds';
-import { fromEnvironment, fromFile, fromFlags, type Source } from './setting-sources';
+import { flagOf, fromEnvironment, fromFile, fromFlags, type Source } from './setting-sources';
 
 export { gpuCount, SettingsError, usableCores };
 
@@ -135,6 +135,16 @@ export function readSettings(environment: NodeJS.ProcessEnv = process.env, flags
     moreModelDirs: settings.moreModelDirs.map(fromRoot),
     intraOpThreads: settings.intraOpThreads || sharedCores(inferenceProcesses),
   });
+}
+
+/** Every setting as a flag and as a variable with its default, for people. */
+export function describeSettings(): string {
+  const lines = Object.values<Setting<unknown>>(SETTINGS).map(({ variable, fallback }) =>
+    `  ${flagOf(variable).padEnd(32)} ${variable.padEnd(30)} ${String(fallback)}`.trimEnd(),
+  );
+  return ['A flag, a variable of the environment, and the default; README.md says what each means:', ...lines].join(
+    '\n',
+  );
 }
 
 /** Variables with what is secret: of settings, and the keys of the object store. */

@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { startApp } from './app';
-import { GARBAGE_FLAG, readSettings, type Settings, SettingsError, showSettings } from './config';
+import { describeSettings, GARBAGE_FLAG, readSettings, type Settings, SettingsError, showSettings } from './config';
 import { createLogger, type Logger, LogOutput } from './logger';
 import { BundleError } from './onnx/manifest';
 
@@ -76,6 +76,10 @@ function explain(error: unknown): string {
 async function run(): Promise<number> {
   // What cannot be told, on a full disk for instance, is not worth ending for.
   process.stderr.on('error', () => undefined);
+  if (process.argv.includes('--help')) {
+    process.stdout.write(`${describeSettings()}\n`);
+    return 0;
+  }
   const output = new LogOutput(process.stdout, (reason) => {
     say(`Log lines are lost (${reason}); distillvlm_log_lines_dropped_total of /metrics counts them.`);
   });

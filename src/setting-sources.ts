@@ -91,7 +91,7 @@ function optionsOf(variables: readonly string[]): Record<string, { type: 'string
   return Object.fromEntries(variables.map((variable) => [flagOf(variable).slice(2), { type: 'string' }]));
 }
 
-function flagOf(variable: string): string {
+export function flagOf(variable: string): string {
   return `--${variable.toLowerCase().replaceAll('_', '-')}`;
 }
 

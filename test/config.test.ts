@@ -119,7 +119,7 @@ test('the README lists every setting with its default', () => {
   ]);
   expect(listed.toSorted()).toEqual(
     Object.values(SETTINGS)
-      .map(({ variable, fallback }) => [variable, String(fallback) || 'none'])
+      .map(({ variable, fallback }) => [variable, String(fallback) || '(empty)'])
       .toSorted(),
   );
 });

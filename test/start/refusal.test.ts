@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { cp, mkdtemp, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { ServerProcess, TINY_BUNDLE } from './server-process';
 
 let server: ServerProcess | undefined;
@@ -25,6 +27,11 @@ test.each([
   const told = await refusal({ [variable]: value });
   expect(told).toMatch(sentence);
   expect(told).not.toContain('    at ');
+});
+
+test('--help lists the settings and starts nothing', async () => {
+  const { stdout } = await promisify(execFile)('node', [path.join(__dirname, '../../dist/main.js'), '--help']);
+  expect(stdout).toMatch(/--max-queue +MAX_QUEUE +512/);
 });
 
 test('a bundle with a changed file stops the start and names the file', async () => {
