@@ -157,8 +157,8 @@ const SECRETS: ReadonlySet<string> = new Set([
 
 /**
  * The environment of inference processes, of which what the operator sets stands, but for what is secret: they decode what
- * anybody sends, and have no use for it. Of their photos and tensors glibc keeps
- * what was freed, in arenas for each thread; after damaged photos by ten thousands that was more than all else.
+ * anybody sends, and have no use for it. Of their photos and tensors glibc keeps what was freed, in arenas for each thread;
+ * after damaged photos by ten thousands that was more than all else.
  */
 export function inferenceEnvironment(environment: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
   const open = Object.entries(environment).filter(([variable]) => !SECRETS.has(variable));

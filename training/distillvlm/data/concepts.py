@@ -9,6 +9,8 @@ from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 
 import numpy as np
 
+from distillvlm.data.vocabulary import told_apart
+
 FEWEST_PHOTOS = 10  # that a word must be said of, to be learnt from them
 
 
@@ -27,14 +29,11 @@ def concept_words(
     """At most `size` content words in the forms that people write, those that are said of most photos first.
 
     photos: the captions of each. content_words: see `ContentWords`. min_photos: words of fewer photos are left out.
-    told_by: by what words are told apart; of those that have it in common the first stands alone.
+    told_by: see `told_apart`.
     """
     counts = Counter(word for captions in photos for word in {word for text in captions for word in said_words(text)})
     frequent = (word for word, count in counts.items() if count >= min_photos and word in content_words)
-    first: dict[Hashable, str] = {}
-    for word in sorted(frequent, key=lambda word: (-counts[word], word)):
-        first.setdefault(told_by(word), word)
-    return tuple(first.values())[:size]
+    return tuple(told_apart(sorted(frequent, key=lambda word: (-counts[word], word)), told_by)[:size])
 
 
 def concept_shares(photos: Sequence[Sequence[str]], words: Sequence[str]) -> np.ndarray:

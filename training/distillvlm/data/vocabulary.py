@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -145,3 +145,16 @@ class Tokenizer:
         while batch := list(islice(remaining, TEXTS_PER_BATCH)):
             for encoding in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False):
                 yield from map(self.vocabulary.__getitem__, encoding.ids)
+
+
+def told_apart(names: Iterable[str], told_by: Callable[[str], Hashable]) -> list[str]:
+    """The names without those that have in common with an earlier one what names are told apart by."""
+    kept: dict[Hashable, str] = {}
+    for name in names:
+        kept.setdefault(told_by(name), name)
+    return list(kept.values())
+
+
+def first_pieces(tokenizer: Tokenizer, count: int) -> Callable[[str], tuple[int, ...]]:
+    """By these tags are told apart that show no more of their words."""
+    return lambda name: tuple(tokenizer.encode(name)[:count])

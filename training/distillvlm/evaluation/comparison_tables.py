@@ -79,7 +79,7 @@ def draw_differences(comparisons: Sequence[Comparison], base: str, path: Path) -
     columns = max(1, len(metrics))  # an empty picture where nothing has been compared yet
     size = (4.5 * columns, 1.2 + 0.32 * len(cells))
     figure, (panels,) = pyplot.subplots(1, columns, sharey=True, figsize=size, squeeze=False)
-    for metric, panel in zip(metrics, panels, strict=False):
+    for metric, panel in zip(metrics, panels[: len(metrics)], strict=True):
         for place, cell in enumerate(cells):
             row = rows[cell, metric]
             panel.plot([row.low, row.high], [place, place], color="tab:blue")

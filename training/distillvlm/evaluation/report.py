@@ -15,7 +15,7 @@ from distillvlm.evaluation.baselines import majority_answer, question_type_prior
 from distillvlm.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean, bootstrap_sums
 from distillvlm.evaluation.captions import bleu_of_counts, caption_scores
 from distillvlm.evaluation.naming import naming_report
-from distillvlm.evaluation.vqa import vqa_scores
+from distillvlm.evaluation.vqa import places_by, vqa_scores
 
 CAPTIONS_PER_PHOTO = 5
 """Photos with fewer human captions are not scored: CIDEr-D and BLEU depend on their number."""
@@ -113,13 +113,9 @@ def question_report(records: Sequence[Record], answers: Answers) -> dict[str, An
 def _question_metrics(
     source: str, pairs: Sequence[tuple[Record, Question]], answers: Mapping[int, str]
 ) -> dict[str, Any]:
-    scores = vqa_scores([question for _, question in pairs], answers)
-    photos = [record.photo_id for record, _ in pairs]
-    points = [100 * score for score in scores.of_question]
-    rows_of_type: dict[str, list[int]] = {}
-    for row, (_, question) in enumerate(pairs):
-        if question.answer_type:
-            rows_of_type.setdefault(question.answer_type, []).append(row)
+    photos, questions = [record.photo_id for record, _ in pairs], [question for _, question in pairs]
+    scores = vqa_scores(questions, answers)
+    points = scores.points
     return {
         "metric": _metric_of(source, pairs),
         "questions": len(pairs),
@@ -130,7 +126,8 @@ def _question_metrics(
                 "questions": len(rows),
                 "accuracy": _as_dict(bootstrap_mean([points[row] for row in rows], [photos[row] for row in rows])),
             }
-            for kind, rows in sorted(rows_of_type.items())
+            for kind, rows in places_by(questions, lambda question: question.answer_type).items()
+            if kind
         },
         "by_question_type": scores.by_question_type,
     }
@@ -174,9 +171,10 @@ def compare_answers(records: Sequence[Record], answers: Answers, others: Mapping
     rows = []
     for source, pairs in asked_by_source(records).items():
         photos, questions = [record.photo_id for record, _ in pairs], [question for _, question in pairs]
-        own = _points(questions, answers.get(source, {}))
+        own = vqa_scores(questions, answers.get(source, {})).points
         for name, other in others.items():
-            difference = bootstrap_difference(own, _points(questions, other.get(source, {})), photos)
+            theirs = vqa_scores(questions, other.get(source, {})).points
+            difference = bootstrap_difference(own, theirs, photos)
             rows.append(
                 {
                     "a": "model",
@@ -191,10 +189,6 @@ def compare_answers(records: Sequence[Record], answers: Answers, others: Mapping
                 }
             )
     return rows
-
-
-def _points(questions: Sequence[Question], answers: Mapping[int, str]) -> list[float]:
-    return [100 * score for score in vqa_scores(questions, answers).of_question]
 
 
 def evaluate(

@@ -127,6 +127,11 @@ class VqaScores:
     by_question_type: dict[str, float]
     of_question: list[float]
 
+    @property
+    def points(self) -> list[float]:
+        """`of_question` in points."""
+        return [100 * score for score in self.of_question]
+
 
 def vqa_scores(questions: Sequence[Question], answers: Mapping[int, str]) -> VqaScores:
     """Scores `answers` (question_id -> answer) on questions of one data set.
@@ -151,7 +156,15 @@ def vqa_scores(questions: Sequence[Question], answers: Mapping[int, str]) -> Vqa
 def _mean_by(
     questions: Sequence[Question], scores: Sequence[float], key: Callable[[Question], str]
 ) -> dict[str, float]:
-    groups: dict[str, list[float]] = {}
-    for question, score in zip(questions, scores, strict=True):
-        groups.setdefault(key(question), []).append(score)
-    return {name: 100 * sum(group) / len(group) for name, group in sorted(groups.items())}
+    return {
+        name: 100 * sum(scores[place] for place in places) / len(places)
+        for name, places in places_by(questions, key).items()
+    }
+
+
+def places_by(questions: Sequence[Question], key: Callable[[Question], str]) -> dict[str, list[int]]:
+    """Where the questions of each kind stand, by the kind's name."""
+    places: dict[str, list[int]] = {}
+    for place, question in enumerate(questions):
+        places.setdefault(key(question), []).append(place)
+    return dict(sorted(places.items()))

@@ -14,6 +14,9 @@ from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.objective import Objective
 from distillvlm.tasks.pretraining import PretrainingObjective
 
+SHARE_STEPS = 50
+"""Over which each loss's share of the gradient is averaged where a teacher teaches, see `Schedule`."""
+
 Who = Literal["teacher", "student"]
 Kind = Literal["texts", "pretraining", "finetuning", "scst"]
 OBJECTIVES: dict[Kind, Objective] = {

@@ -30,7 +30,6 @@ from distillvlm.data.oscar_store import FeatureFiles
 from distillvlm.data.records import Record, Split
 from distillvlm.data.text_only import PhotoText
 from distillvlm.data.visual_genome import read_visual_genome
-from distillvlm.data.vocabulary import Tokenizer
 from distillvlm.data.vqa import join_questions, read_questions
 
 COCO = "coco"
@@ -146,11 +145,3 @@ def by_frequency(names: Iterable[str]) -> list[str]:
     """Each name once, the most frequent first, ties by the alphabet."""
     counts = Counter(names)
     return sorted(counts, key=lambda name: (-counts[name], name))
-
-
-def told_apart(names: Iterable[str], tokenizer: Tokenizer, pieces: int) -> list[str]:
-    """The names without those whose first pieces an earlier one has: a tag shows no more of its word."""
-    kept: dict[tuple[int, ...], str] = {}
-    for name in names:
-        kept.setdefault(tuple(tokenizer.encode(name)[:pieces]), name)
-    return list(kept.values())

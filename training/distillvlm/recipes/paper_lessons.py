@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from distillvlm.engine.trainer import Schedule
-from distillvlm.recipes.lessons import Kind, Lesson, Who
+from distillvlm.recipes.lessons import SHARE_STEPS, Kind, Lesson, Who
 from distillvlm.recipes.paper_settings import Course
 
 SPOKEN = "spoken"
 """The stage that writes the adapted teacher's captions."""
-SHARE_STEPS = 50  # over which each loss's share of the gradient is averaged, wherever a teacher teaches
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from distillvlm.data.oscar_store import store_of_tsv
 from distillvlm.data.records import Record, of_split
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.text_only import PhotoText, drop_held_out
-from distillvlm.data.vocabulary import Tokenizer, bert_vocabulary, specials_first
+from distillvlm.data.vocabulary import Tokenizer, bert_vocabulary, first_pieces, specials_first, told_apart
 from distillvlm.data.words import Words, words_over
 from distillvlm.engine.trainer import Schedule
 from distillvlm.evaluation.vqa import build_answer_vocabulary
@@ -31,7 +31,6 @@ from distillvlm.recipes.paper_data import (
     load_unanswered,
     oscar_features,
     oscar_texts,
-    told_apart,
 )
 from distillvlm.recipes.paper_settings import (
     ATTRIBUTES,
@@ -146,7 +145,8 @@ class PaperMaterial:
     def make_words(self, folder: Path) -> dict[str, object]:
         boxes = [box for record in self.boxed for box in record.objects]
         vocabulary = specials_first(bert_vocabulary())
-        labels = told_apart(by_frequency(box.label for box in boxes), Tokenizer(vocabulary), TAG_PIECES)[:LABELS]
+        shown = first_pieces(Tokenizer(vocabulary), TAG_PIECES)
+        labels = told_apart(by_frequency(box.label for box in boxes), shown)[:LABELS]
         attributes = by_frequency(name for box in boxes for name in box.attributes)[:ATTRIBUTES]
         described = [*self.training, *(self.corpus if "corpus" in self.texts else ())]
         captions = [caption for photo in described for caption in photo.captions]

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from distillvlm.evaluation.captions import BLEU_ORDER, bleu_of_counts, caption_s
 from distillvlm.evaluation.detection import evaluate_detections, read_ground_truth
 from distillvlm.evaluation.report import cell
 from distillvlm.evaluation.results import read_caption_results, read_detection_results, read_vqa_results
-from distillvlm.evaluation.vqa import vqa_scores
+from distillvlm.evaluation.vqa import places_by, vqa_scores
 
 SOURCE = "photo"
 
@@ -70,7 +71,7 @@ def score_answer_file(results: Path, questions: Path, annotations: Path) -> dict
         if question_id not in known:
             raise ValueError(f"{results}, result {question_id}: no such question in {questions}")
     with _against(results, questions):
-        points = [100 * score for score in vqa_scores(asked, answers).of_question]
+        points = vqa_scores(asked, answers).points
     figures = [
         _figure(
             name, bootstrap_mean([points[place] for place in places], [images[place] for place in places]), len(places)
@@ -129,10 +130,8 @@ def _groups(questions: Sequence[Question]) -> Iterator[tuple[str, list[int]]]:
     """Names and places of the questions of each figure."""
     yield "all", list(range(len(questions)))
     for kind in ("answer_type", "question_type"):
-        groups: dict[str, list[int]] = defaultdict(list)
-        for place, question in enumerate(questions):
-            groups[getattr(question, kind)].append(place)
-        yield from ((f"{kind.replace('_', ' ')}: {name}", groups[name]) for name in sorted(groups) if name)
+        groups = places_by(questions, attrgetter(kind))
+        yield from ((f"{kind.replace('_', ' ')}: {name}", places) for name, places in groups.items() if name)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from distillvlm.engine.trainer import Schedule
 from distillvlm.recipes.language import TextMix, scst_mix
-from distillvlm.recipes.lessons import Lesson
+from distillvlm.recipes.lessons import SHARE_STEPS, Lesson
 from distillvlm.recipes.photos.sight import ALL, Sight
 
 
@@ -34,7 +34,7 @@ class PhotoLesson(Lesson):
     @property
     def schedule(self) -> Schedule:
         assert self.rate is not None
-        shares = 50 if self.taught_by else 0
+        shares = SHARE_STEPS if self.taught_by else 0
         return Schedule(self.steps, self.rate, ema_decay=0.998, share_steps=shares, snapshots=self.snapshots)
 
 

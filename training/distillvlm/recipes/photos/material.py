@@ -26,6 +26,7 @@ from distillvlm.data.vocabulary import (
     Tokenizer,
     bert_vocabulary,
     build_vocabulary,
+    first_pieces,
     merge_vocabularies,
     specials_first,
 )
@@ -208,12 +209,11 @@ class PhotosMaterial:
         questions = [question for record in self.training for question in record.questions]
         asked = [question.text for question in (*questions, *self.text_questions)]
         bert = bert_vocabulary()
-        tokenizer = Tokenizer(specials_first(bert))
         concepts = concept_words(
             [record.captions for record in self.training if record.captions],
             ContentWords(self.wordnet),
             self.concept_words,
-            told_by=lambda word: tuple(tokenizer.encode(word)[: self.tag_pieces]),
+            told_by=first_pieces(Tokenizer(specials_first(bert)), self.tag_pieces),
         )
         tags = (*concepts, *SOURCE_WORDS)
         vocabulary = merge_vocabularies(

@@ -15,7 +15,7 @@ from distillvlm.data.words import Words
 from distillvlm.evaluation.captions import Tokenized, score_captions, tokenized_references
 from distillvlm.evaluation.comparisons import Scored
 from distillvlm.evaluation.predictions import BEAM, BeamSettings, answer_questions, caption_photos
-from distillvlm.evaluation.report import asked, by_source, captioned
+from distillvlm.evaluation.report import asked_by_source, by_source, captioned
 from distillvlm.evaluation.vqa import vqa_scores
 from distillvlm.modeling.vision_language import VisionLanguageModel
 
@@ -47,12 +47,10 @@ def captions_by_metric(captions: Mapping[str, str], records: Sequence[Record]) -
 def answers_by_metric(answers: Mapping[str, Mapping[int, str]], records: Sequence[Record]) -> dict[str, Scored]:
     """By metric, of each data set's questions that people asked."""
     scores = {}
-    for source, group in by_source(records).items():
-        pairs = asked(group)
-        if pairs:
-            values = 100 * np.array(vqa_scores([question for _, question in pairs], answers[source]).of_question)
-            units = np.unique([record.photo_id for record, _ in pairs], return_inverse=True)[1]
-            scores[ANSWERS[source]] = Scored(values, units)
+    for source, pairs in asked_by_source(records).items():
+        values = np.array(vqa_scores([question for _, question in pairs], answers[source]).points)
+        units = np.unique([record.photo_id for record, _ in pairs], return_inverse=True)[1]
+        scores[ANSWERS[source]] = Scored(values, units)
     return scores
 
 

@@ -12,8 +12,6 @@ from distillvlm.tasks.distillation import DistillationSettings
 # the student's; the control at its own boxes.
 Teaching = Literal["adapted", "control", "control at its own boxes"]
 
-SHARE_STEPS = 50  # see `Schedule`
-
 # Set once, with the first seed's student and 480 steps of fine-tuning, so that each loss has about a tenth of the
 # gradient or more (see `gradient_shares`). With weights of 1 attention had 0.01 of it in pre-training and 0.05 in
 # fine-tuning.

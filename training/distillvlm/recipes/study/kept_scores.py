@@ -18,7 +18,7 @@ from distillvlm.data.records import Split
 from distillvlm.engine.gradient_shares import mean_shares, share_windows
 from distillvlm.engine.progress import Progress, read_progress, training_seconds
 from distillvlm.evaluation.comparisons import Results, Run
-from distillvlm.recipes.study.cells import SHARE_STEPS
+from distillvlm.recipes.lessons import SHARE_STEPS
 from distillvlm.recipes.study.scores import UNIT, Scores, read_scores
 
 EVALUATION = "-evaluation"

@@ -23,10 +23,10 @@ from distillvlm.recipes.language import (
     load_for_inference,
     new_model,
 )
-from distillvlm.recipes.lessons import Kind
+from distillvlm.recipes.lessons import SHARE_STEPS, Kind
 from distillvlm.recipes.pipeline import Stage, origins_of, settings_of
 from distillvlm.recipes.scene_material import with_captions
-from distillvlm.recipes.study.cells import SHARE_STEPS, Cell, Group, Teaching
+from distillvlm.recipes.study.cells import Cell, Group, Teaching
 from distillvlm.recipes.study.costs import (
     DISTILLED_STEP,
     PASSES_OVER_TEXTS,

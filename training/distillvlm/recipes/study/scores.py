@@ -56,7 +56,7 @@ def score(said: Said, records: Sequence[Record], words: Words, references: Token
     questions = [question for record in records for question in record.questions]
     return Scores(
         captions=score_captions(captions, references),
-        answers=100 * np.array(vqa_scores(questions, answers).of_question),
+        answers=np.array(vqa_scores(questions, answers).points),
         scenes=np.repeat(np.arange(len(records)), [len(record.questions) for record in records]),
     )
 
