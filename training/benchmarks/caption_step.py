@@ -11,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from statistics import median
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -21,11 +22,13 @@ from distillvlm.data.text_batches import TextBatch
 from distillvlm.data.words import words_over
 from distillvlm.engine.allocator import keep_freed_memory
 from distillvlm.recipes.language import new_model
-from distillvlm.recipes.photos_small import MIX, SIZE
+from distillvlm.recipes.photos.settings import photos_small
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.objective import ObjectiveTask
 
+NOWHERE = Path()
+RECIPE = photos_small(NOWHERE, NOWHERE, NOWHERE, NOWHERE, NOWHERE)
 VOCABULARY, ANSWERS, TAGS, REGIONS, FEATURES, TOKENS = 6400, 1100, 270, 50, 1536, 14
 ROUNDS, STEPS = 3, 4
 MODES = {"as ever": (False, False), "memory kept": (True, False), "memory kept, Adam fused": (True, True)}
@@ -55,7 +58,7 @@ def measure(keeps_memory: bool, fused: bool) -> None:
     letters = [f"w{number}" for number in range(VOCABULARY)]
     specials = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     words = words_over((*specials, *letters), letters, letters[:TAGS], letters[:ANSWERS])
-    task = ObjectiveTask(new_model(SIZE, words, FEATURES, seed=0), LanguageObjective())
+    task = ObjectiveTask(new_model(RECIPE.student, words, FEATURES, seed=0), LanguageObjective())
     optimizer = torch.optim.AdamW(task.parameters(), lr=1e-4, fused=fused)
     batch = caption_batch()
     step(task, optimizer, batch)
@@ -76,7 +79,7 @@ def step(task: ObjectiveTask, optimizer: torch.optim.Optimizer, batch: TextBatch
 
 
 def caption_batch() -> TextBatch:
-    photos, texts = MIX.captions
+    photos, texts = RECIPE.batches.captions
     tokens = torch.randint(5, VOCABULARY, (photos, texts, TOKENS))
     regions = Regions(
         boxes=torch.rand(photos, REGIONS, 4),

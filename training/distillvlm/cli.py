@@ -20,8 +20,7 @@ from distillvlm.recipes.paper import PaperRecipe
 from distillvlm.recipes.paper_settings import CORPUS_COURSES, EVERY_TEXT
 from distillvlm.recipes.photos.evidence import PhotosEvidence
 from distillvlm.recipes.photos.recipe import PhotosRecipe
-from distillvlm.recipes.photos.settings import photos, photos_evidence, photos_gpu
-from distillvlm.recipes.photos_small import PhotosSmall
+from distillvlm.recipes.photos.settings import photos, photos_evidence, photos_gpu, photos_small
 from distillvlm.recipes.pipeline import Stage, choose_stages, describe_stages, run_stages
 from distillvlm.recipes.result_files import (
     markdown_table,
@@ -201,22 +200,18 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _photos_small(options: argparse.Namespace) -> list[Stage]:
-    if options.data is None:
-        raise ValueError("--data: photos-small needs the folder of the photos")
-    folder = _folder(options)
-    return PhotosSmall(options.data, options.wordnet, folder, _bundle(options, "photos")).stages()
-
-
 def _photos(
     options: argparse.Namespace,
     recipe: Callable[[Path, Path, Path, Path, Path], PhotosRecipe | PhotosEvidence],
     bundle: str,
+    taught: bool = True,
 ) -> list[Stage]:
-    """A dry run reads nothing: it needs no folders. bundle: its name."""
+    """A dry run reads nothing: it needs no folders. bundle: its name. taught: by a teacher."""
     name = options.recipe
-    if not options.dry_run and (options.data is None or options.weights is None):
-        raise ValueError(f"--data and --weights: {name} needs the folders of the photos and of the teacher's backbones")
+    if not options.dry_run and options.data is None:
+        raise ValueError(f"--data: {name} needs the folder of the photos")
+    if not options.dry_run and taught and options.weights is None:
+        raise ValueError(f"--weights: {name} needs the folder of the teacher's backbones")
     data, weights = options.data or Path("data"), options.weights or Path("weights")
     return recipe(data, options.wordnet, weights, _folder(options), _bundle(options, bundle)).stages()
 
@@ -251,7 +246,7 @@ RECIPES: dict[str, Callable[[argparse.Namespace], list[Stage]]] = {
     "photos": partial(_photos, recipe=photos, bundle="photos"),
     "photos-evidence": partial(_photos, recipe=partial(photos_evidence, docs=DOCS), bundle="photos"),
     "photos-gpu": partial(_photos, recipe=photos_gpu, bundle="photos-gpu"),
-    "photos-small": _photos_small,
+    "photos-small": partial(_photos, recipe=photos_small, bundle="photos", taught=False),
     "smoke": _smoke,
     "study": _study,
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +16,22 @@ from matplotlib import pyplot
 
 Rows = Sequence[tuple[str, str]]
 """Cells, each with what it is."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Cells that differ in one number. axis: what it is. arms: by name, the cell at each number."""
+
+    axis: str
+    arms: Mapping[str, Mapping[float, str]]
+
+    def done(self, results: Results) -> dict[str, dict[float, str]]:
+        """Arms of which two cells or more have results."""
+        there = {
+            arm: {number: cell for number, cell in cells.items() if results.seeds(cell)}
+            for arm, cells in self.arms.items()
+        }
+        return {arm: cells for arm, cells in there.items() if len(cells) > 1}
 
 
 def mean_table(results: Results, rows: Rows) -> str:
@@ -89,6 +106,26 @@ def draw_differences(comparisons: Sequence[Comparison], base: str, path: Path) -
         panel.set_yticks(range(len(cells)), cells)
         panel.grid(axis="x", alpha=0.3)
     panels[0].invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def draw_sweep(results: Results, sweep: Sweep, path: Path) -> None:
+    """A panel for each metric and a line for each arm, of the seeds that all of its cells have; logarithmic in the
+    number."""
+    metrics = results.metrics
+    figure, (panels,) = pyplot.subplots(1, len(metrics), figsize=(4.5 * len(metrics), 3.2), squeeze=False)
+    for metric, panel in zip(metrics, panels, strict=True):
+        for arm, cells in sweep.done(results).items():
+            seeds = results.seeds(*cells.values())
+            means = [np.mean(results.values(cell, metric, seeds)) for cell in cells.values()]
+            panel.plot(list(cells), means, "o-", label=arm)
+        panel.set_xscale("log")
+        panel.set_title(metric)
+        panel.set_xlabel(sweep.axis)
+        panel.grid(alpha=0.3)
+        panel.legend()
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

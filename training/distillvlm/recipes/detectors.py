@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,11 +18,9 @@ from distillvlm.engine.trainer import Schedule, train
 from distillvlm.evaluation.detection import detections_of, evaluate_detections, ground_truth_of
 from distillvlm.evaluation.report import by_source
 from distillvlm.evaluation.results import write_detection_results
-from distillvlm.modeling.detector import ClassifierTags, Detector, DetectorConfig
+from distillvlm.modeling.detector import Detector, DetectorConfig
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.detection import DetectionBatches, DetectionTask
-
-TAG_BUFFERS = frozenset({"tagger.table", "tagger.prior"})
 
 
 @dataclass(frozen=True)
@@ -83,11 +80,6 @@ def load_detector(config: DetectorConfig, folder: Path) -> Detector:
     detector = Detector(config)
     load_trained(detector, folder)
     return detector
-
-
-def with_tags(detector: Detector, tags: ClassifierTags | None) -> Detector:
-    """The same detector with words of its backbone's classifier among its tags."""
-    return with_weights_of(detector, Detector(detector.config, tags), lambda name: name in TAG_BUFFERS)
 
 
 def with_weights_of(trained: Detector, larger: Detector, is_new: Callable[[str], bool]) -> Detector:
@@ -174,12 +166,3 @@ def ready(detector: Detector) -> torch.device:
     device = fastest_device()
     detector.to(device)
     return device
-
-
-@torch.inference_mode()
-def mean_class_probabilities(detector: Detector, batches: DetectionBatches, steps: int) -> np.ndarray:
-    """Mean probability of each class of the backbone's classifier, float32 [1000], over some training photos."""
-    total = torch.zeros(1)
-    for step in range(steps):
-        total = total + detector.class_probabilities(batches.batch(step).pixels).mean(0)
-    return (total / steps).numpy()

@@ -256,12 +256,10 @@ def train_scst(
     return run_training(ScstTask(model, reward, settings, layout, objective), batches, schedule, folder, seed)
 
 
-def scst_mix(mix: TextMix, learnt: float = 0.0) -> TextMix:
+def scst_mix(mix: TextMix) -> TextMix:
     """The same mix for self-critical training: in place of captions all of each photo, uncut, as the reward's
-    references; of the steps with captions a share `learnt` stays as it is."""
-    kept = round(learnt * mix.caption_steps)
-    drawn = mix.caption_steps - kept
-    return replace(mix, caption_steps=kept, references=mix.captions[0], reference_steps=drawn)
+    references."""
+    return replace(mix, caption_steps=0, references=mix.captions[0], reference_steps=mix.caption_steps)
 
 
 def run_training(task: Task, batches: Batches, schedule: Schedule, folder: Path, seed: int) -> dict[str, object]:

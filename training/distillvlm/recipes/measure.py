@@ -24,7 +24,7 @@ def measure_server(
 ) -> dict[str, Any]:
     """Captions and answers of a split's photos, scored; writes `report.json` and `report.md` into `folder`.
 
-    blind: folder with the blind model's answers, `blind-<data set>.json`, as `photos-small` leaves them.
+    blind: folder with the blind model's answers, `blind-<data set>.json`, as the stage `evaluation` leaves them.
     wordnet: see `ContentWords`.
     """
     records = load_photos(data_root)

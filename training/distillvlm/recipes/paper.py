@@ -106,6 +106,7 @@ class PaperRecipe(PaperMaterial):
             *(stage for lesson in self.lessons() for stage in self._stages_of(lesson)),
             Stage("evaluation", "captions and answers on Karpathy's test photos", self.evaluate),
             Stage("submission", "the students' answers to VQA v2's test questions", self.answer_test_questions),
+            *self.measurements(),
         ]
 
     def _stages_of(self, lesson: PaperLesson) -> Iterator[Stage]:

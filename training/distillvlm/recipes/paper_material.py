@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +19,14 @@ from distillvlm.data.words import Words, words_over
 from distillvlm.engine.trainer import Schedule
 from distillvlm.evaluation.vqa import build_answer_vocabulary
 from distillvlm.modeling.detector import Detector, DetectorConfig
-from distillvlm.recipes.detectors import DetectorRecipe, load_detector, own_regions, regions_at_boxes_of, train_detector
+from distillvlm.recipes.detectors import (
+    DetectorRecipe,
+    average_precision,
+    load_detector,
+    own_regions,
+    regions_at_boxes_of,
+    train_detector,
+)
 from distillvlm.recipes.language import parameters_of
 from distillvlm.recipes.lessons import Who
 from distillvlm.recipes.paper_data import (
@@ -82,6 +90,14 @@ class PaperMaterial:
             Stage("teacher-regions", own, self.make_teacher_regions, {**seen, **settings_of(self, "features")}),
             Stage("shared-regions", "the student's boxes, with the teacher's features", self.make_shared_regions, seen),
         ]
+
+    def measurements(self) -> Iterator[Stage]:
+        """What the detectors are worth; nothing stands on it."""
+        both: tuple[Who, Who] = ("student", "teacher")
+        for who in both:
+            run = partial(self.measure_detector, who)
+            about = "COCO's AP of its regions of Visual Genome's photos that are held out"
+            yield Stage(f"{who}-detector-ap", about, run, after=(f"{who}-detector",))
 
     def _detector_stage(self, who: Who) -> Stage:
         recipe = self.detector_recipe(who)
@@ -237,6 +253,11 @@ class PaperMaterial:
         student = self.store("student-regions")
         store = regions_at_boxes_of(self.detector("teacher"), student, self.seen, folder, folder.name)
         return {"photos": len(store.photo_ids)}
+
+    def measure_detector(self, who: Who, folder: Path) -> dict[str, object]:
+        held_out = [record for record in self.objects if record.split != "train" and record.objects]
+        store = own_regions(self.detector(who), held_out, folder / "regions", 1, folder.name)
+        return average_precision(store, held_out, self.words.tags, folder)
 
     def store(self, stage: str) -> RegionStore:
         return RegionStore(self.folder / stage)

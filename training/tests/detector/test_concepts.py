@@ -111,7 +111,8 @@ def test_a_prior_of_other_words_and_more_tags_than_words_are_refused() -> None:
 def test_classes_come_from_the_whole_photos_region_as_from_its_pixels() -> None:
     detector = tiny_detector(pool_backbone=True, semantic_head=True)
     regions = detector(photos(3))
-    torch.testing.assert_close(detector.classes_of(regions), detector.class_probabilities(photos(3)))
+    _, head = detector.backbone(photos(3))
+    torch.testing.assert_close(detector.classes_of(regions), detector.backbone.class_probabilities(head))
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import box_iou, roi_align
 
-from distillvlm.modeling.detector import ClassifierTags, DetectionTargets, Detector, DetectorConfig
+from distillvlm.modeling.detector import DetectionTargets, Detector, DetectorConfig
 from distillvlm.modeling.detector.companions import Companion
 from distillvlm.modeling.detector.heads import BINS, BoxHead
 from tests.detector.tiny import CONFIG, LABELS, one_object, photos, random_boxes, tiny_detector
@@ -195,23 +195,6 @@ def test_learns_to_find_name_and_describe_squares_on_unseen_photos() -> None:
     assert regions.attributes[:, 0].tolist() == targets.labels[16:, 0].tolist()
     overlap = box_iou(regions.boxes[:, 0], targets.boxes[16:, 0]).diag()
     assert overlap.median() > 0.6
-
-
-@torch.no_grad()
-def test_classifier_words_join_the_labels_among_the_tags() -> None:
-    torch.manual_seed(0)
-    words = ClassifierTags(("cat", "coffee"), torch.ones(1000, 2), torch.ones(2), threshold=0.9, first=True)
-    detector = Detector(CONFIG, words).eval()
-    assert detector.tag_words == (*LABELS, "coffee")
-    tags = detector(photos(2)).tags
-    # each word sums all classes to probability 1 over the root of 1
-    assert all(set(row[:2]) == {2, 3} for row in tags.tolist())
-
-
-def test_class_probabilities_need_the_classifiers_map() -> None:
-    with pytest.raises(ValueError, match="pool_backbone"):
-        tiny_detector().class_probabilities(photos(1))
-    torch.testing.assert_close(tiny_detector(pool_backbone=True).class_probabilities(photos(2)).sum(1), torch.ones(2))
 
 
 def test_photos_of_another_size_are_refused() -> None:

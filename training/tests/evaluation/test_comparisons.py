@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distillvlm.evaluation.comparison_tables import cell_table, comparison_table, draw_differences, mean_table
+from distillvlm.evaluation.comparison_tables import (
+    Sweep,
+    cell_table,
+    comparison_table,
+    draw_differences,
+    draw_sweep,
+    mean_table,
+)
 from distillvlm.evaluation.comparisons import Results, Run, Scored, as_json
 from distillvlm.evaluation.paired import paired_t
 
@@ -97,3 +104,15 @@ def test_the_picture_has_a_panel_for_each_metric(tmp_path: Path) -> None:
     picture = (tmp_path / "differences.svg").read_text()
     assert picture.startswith("<?xml")
     assert picture.count('<g id="axes_') == 2
+
+
+def test_a_sweep_shows_the_arms_of_which_two_cells_are_there(tmp_path: Path) -> None:
+    found = Results([*results().runs.values(), run("none, 10%", 1, [5.0, 6.0], [0.0, 0.0, 0.0])])
+    sweep = Sweep("share", {arm: {0.1: f"{arm}, 10%", 1.0: arm} for arm in ("none", "all")})
+    assert sweep.done(results()) == {}
+    assert sweep.done(found) == {"none": {0.1: "none, 10%", 1.0: "none"}}
+    draw_sweep(found, sweep, tmp_path / "sweep.svg")
+    picture = (tmp_path / "sweep.svg").read_text()
+    assert picture.count('<g id="axes_') == 2
+    assert picture.count("<!-- none -->") == 2
+    assert "<!-- all -->" not in picture

@@ -109,7 +109,7 @@ class SmallSmoke:
             attributes=torch.full_like(labels_BR, -1),
             scores=scores_BR,
             valid=valid_BR,
-            tags=self.detector.tagger(labels_BR, scores_BR, None),
+            tags=self.detector.tagger(labels_BR, scores_BR),
         )
 
     def model(self, size: ModelSize, seed: int) -> VisionLanguageModel:

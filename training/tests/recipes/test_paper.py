@@ -244,6 +244,8 @@ def test_every_stage_runs_on_a_small_data_root(
     assert done("student-scst").keys() >= {"policy", "reward", "baseline"}
     assert done("evaluation")["student-scst on student-regions"].keys() == {"CIDEr-D", "VQA"}
     assert done("submission")["student test-dev2015"] == {"questions": 2}
+    for who in ("student", "teacher"):
+        assert done(f"{who}-detector-ap")["visual_genome"]["photos"] == 1  # the one of a test photo of COCO
     answers = read_vqa_results(tmp_path / "submission" / "student test-dev2015 answers.json")
     assert answers.keys() == {210, 220}
 

@@ -13,7 +13,7 @@ from distillvlm.recipes.photos.settings import photos, photos_evidence
 from distillvlm.recipes.pipeline import ancestors_of
 from tests.data.photo_set import photo_records, region_store, words
 
-SHARES = Shares(captions=0.4, spoken=0.2, questions=0.25, unseen=0.15, asked=0.6, learnt=0.25)
+SHARES = Shares(captions=0.4, spoken=0.2, questions=0.25, unseen=0.15, asked=0.6, drawn=0.6)
 LESSON = PhotoLesson("student", "student", "finetuning", "student-regions", steps=100)
 NOWHERE = [Path(name) for name in ("data", "wordnet", "weights", "runs", "bundle")]
 
@@ -23,8 +23,9 @@ NOWHERE = [Path(name) for name in ("data", "wordnet", "weights", "runs", "bundle
     [
         (replace(LESSON, spoken=True), {"caption": 40, "spoken": 20, "question": 10, "asked": 15, "unseen": 15}),
         (LESSON, {"caption": 60, "question": 10, "asked": 15, "unseen": 15}),
-        (replace(LESSON, kind="scst"), {"caption": 15, "reference": 45, "question": 10, "asked": 15, "unseen": 15}),
+        (replace(LESSON, kind="scst"), {"reference": 60, "caption": 24, "question": 4, "asked": 6, "unseen": 6}),
         (replace(LESSON, kind="texts"), {"described": 100}),
+        (replace(LESSON, blind=True), {"question": 25, "asked": 37, "unseen": 38}),
     ],
 )
 def test_shares_divide_a_trainings_steps_whole(lesson: PhotoLesson, steps: dict[str, int]) -> None:
@@ -32,7 +33,6 @@ def test_shares_divide_a_trainings_steps_whole(lesson: PhotoLesson, steps: dict[
     kinds = ("caption", "spoken", "reference", "question", "asked", "unseen", "described")
     assert {kind: getattr(divided, f"{kind}_steps") for kind in kinds} == {**dict.fromkeys(kinds, 0), **steps}
     assert divided.steps == 100
-    assert divided.references == (4 if lesson.kind == "scst" else 0)
 
 
 def test_shares_that_are_no_whole_are_refused() -> None:

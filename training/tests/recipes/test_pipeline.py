@@ -112,8 +112,10 @@ def test_both_sizes_of_photos_are_planned_without_data_and_need_it_to_run(
     plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert plan["bundle"].endswith(bundle)
     assert "distilled from adapted-0" in plan["student"]
-    with pytest.raises(SystemExit, match=f"--data and --weights: {recipe} needs"):
+    with pytest.raises(SystemExit, match=f"--data: {recipe} needs"):
         main(["run", recipe, "--runs", str(tmp_path)])
+    with pytest.raises(SystemExit, match=f"--weights: {recipe} needs"):
+        main(["run", recipe, "--runs", str(tmp_path), "--data", str(tmp_path)])
 
 
 def test_what_a_user_can_mend_ends_in_one_sentence(tmp_path: Path) -> None:

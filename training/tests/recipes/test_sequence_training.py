@@ -38,9 +38,8 @@ def test_smoke_has_neither_and_a_recipe_that_asks_has_both_in_their_places(tmp_p
 def test_self_critical_training_is_judged_by_all_captions_uncut_and_learns_some_of_them(tmp_path: Path) -> None:
     records, vocabulary = photo_records(tmp_path), words()
     store = region_store(tmp_path / "regions", records)
-    mix = scst_mix(
-        TextMix(captions=(3, 1), questions=(3, 1), caption_steps=4, question_steps=2, max_caption_tokens=3), learnt=0.25
-    )
+    learnt = TextMix(captions=(3, 1), questions=(3, 1), caption_steps=3, question_steps=2, max_caption_tokens=3)
+    mix = replace(scst_mix(learnt), caption_steps=1)
     batches = finetuning_batches(records, vocabulary, mix, 0, store)
     references, captions, _ = batches.sources
     assert [len(text) for text in references.pool.texts[0]] == [11] * 5  # [CLS], nine words and [SEP]

@@ -91,6 +91,9 @@ def test_every_cell_has_a_row_in_the_tables_and_in_the_file_for_programs(run: Pa
     } <= compared
     assert {row["unit"] for row in found["comparisons"]} == {"scene"}  # one seed has no spread
     assert (run / "docs" / "study.svg").read_text().count("all + sequence") > 0
+    assert "](study-data.svg)" in written
+    assert (run / "docs" / "study-data.svg").exists()
+    assert "study-queue" not in written  # one size of the queue is no sweep
 
 
 def test_a_report_needs_no_models_but_scores_of_the_same_settings(run: Path) -> None:

@@ -2,10 +2,8 @@ from distillvlm.modeling.detector.concepts import ConceptHead, ConceptTagger, Co
 from distillvlm.modeling.detector.config import DetectorConfig
 from distillvlm.modeling.detector.detector import Detector
 from distillvlm.modeling.detector.losses import DetectionTargets
-from distillvlm.modeling.detector.tagger import ClassifierTags
 
 __all__ = [
-    "ClassifierTags",
     "ConceptHead",
     "ConceptTagger",
     "ConceptTags",

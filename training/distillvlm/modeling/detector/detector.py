@@ -26,7 +26,7 @@ from distillvlm.modeling.detector.nms import class_aware_nms_mask
 from distillvlm.modeling.detector.pooling import multi_level_roi_align, roi_align
 from distillvlm.modeling.detector.proposals import Proposals, RegionProposalNetwork, select_proposals
 from distillvlm.modeling.detector.pyramid import LEVEL_STRIDES, BiFPN
-from distillvlm.modeling.detector.tagger import ClassifierTags, Tagger
+from distillvlm.modeling.detector.tagger import Tagger
 from distillvlm.structures.regions import Regions
 
 
@@ -45,21 +45,20 @@ class Detector(nn.Module):
 
     feature_size: F, numbers of a region's feature: the box head's own, the backbone's if `pool_backbone`, and those of
     the companions.
-    tag_words: the words whose rows `Regions.tags` holds: the labels, then the classifier's other words; or, with a
-    concept head, its words alone.
+    tag_words: the words whose rows `Regions.tags` holds: the labels or, with a concept head, its words.
     """
 
     anchors: Tensor
     grid: Tensor
 
-    def __init__(self, config: DetectorConfig, tags: ClassifierTags | ConceptTags | None = None) -> None:
+    def __init__(self, config: DetectorConfig, tags: ConceptTags | None = None) -> None:
         super().__init__()
         self.config = config
         self.backbone = Backbone(
             config.backbone,
             config.pretrained,
             frozen=config.freeze_backbone,
-            with_head=config.semantic_head or config.pool_backbone or tags is not None,
+            with_head=config.semantic_head or config.pool_backbone,
             normalisation=config.normalisation,
         )
         self.pyramid = BiFPN(self.backbone.channels, config.pyramid_channels, config.pyramid_layers)
@@ -83,8 +82,8 @@ class Detector(nn.Module):
         self.feature_size = config.head_size + sum(pooled)
         self.tagger = (
             ConceptTagger(self.new_concept_head(len(tags.words), tags.hidden_size), tags, config.num_tags)
-            if isinstance(tags, ConceptTags)
-            else Tagger(config.labels, config.num_tags, config.tag_threshold, tags)
+            if tags is not None
+            else Tagger(config.labels, config.num_tags, config.tag_threshold)
         )
         self.tag_words = self.tagger.words
         anchors_A4 = tile_anchors(config.image_size, LEVEL_STRIDES, config.anchor_scales, config.anchor_ratios)
@@ -113,7 +112,7 @@ class Detector(nn.Module):
             valid=valid,
             tags=labels.new_full((labels.shape[0], self.config.num_tags), -1),
         )
-        return replace(regions, tags=self._tags(regions, maps))
+        return replace(regions, tags=self._tags(regions))
 
     def features_at(self, pixels_BHW3: Tensor, boxes_BR4: Tensor, valid_BR: Tensor) -> Tensor:
         """Features [B, R, F] of given boxes (shares of the photo), 0 where not valid.
@@ -138,16 +137,10 @@ class Detector(nn.Module):
             losses["attribute"] = attribute_loss(self.attribute_head(own, labels), samples, targets)
         return losses
 
-    def class_probabilities(self, pixels_BHW3: Tensor) -> Tensor:
-        """Probabilities [B, K] of the backbone's own classes, from which `ClassifierTags.prior` is made."""
-        maps = self._maps(pixels_BHW3)
-        if maps.head is None:
-            raise ValueError("Expected a detector with pool_backbone or classifier tags: this one has no classifier")
-        return self.backbone.class_probabilities(maps.head)
-
     def classes_of(self, regions: Regions) -> Tensor:
-        """The same probabilities [B, K] from regions, kept or fresh, of a detector that can have a concept head: the
-        whole photo is the first region, and the backbone's part of its feature is what the classifier reads."""
+        """Probabilities [B, K] of the backbone's own classes from regions, kept or fresh, of a detector that can have a
+        concept head: the whole photo is the first region, and the backbone's part of its feature is what the classifier
+        reads."""
         start = self.config.head_size
         whole_BC = regions.features[:, 0, start : start + self.backbone.head_channels]
         return self.backbone.class_probabilities(whole_BC[..., None, None])
@@ -166,14 +159,10 @@ class Detector(nn.Module):
             )
         return ConceptHead(self.feature_size, classes, len(config.labels), num_words, hidden_size, dropout)
 
-    def _tags(self, regions: Regions, maps: FeatureMaps) -> Tensor:
+    def _tags(self, regions: Regions) -> Tensor:
         if isinstance(self.tagger, ConceptTagger):
             return self.tagger(regions, self.classes_of(regions))
-        probabilities = None
-        if self.tagger.classifier is not None:
-            assert maps.head is not None
-            probabilities = self.backbone.class_probabilities(maps.head)
-        return self.tagger(regions.labels, regions.scores, probabilities)
+        return self.tagger(regions.labels, regions.scores)
 
     def _maps(self, pixels_BHW3: Tensor) -> FeatureMaps:
         if tuple(pixels_BHW3.shape[1:3]) != self.config.image_size:

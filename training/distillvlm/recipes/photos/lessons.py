@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from distillvlm.engine.trainer import Schedule
-from distillvlm.recipes.language import TextMix, scst_mix
+from distillvlm.recipes.language import TextMix
 from distillvlm.recipes.lessons import SHARE_STEPS, Lesson
 from distillvlm.recipes.photos.sight import ALL, Sight
 
@@ -44,7 +44,8 @@ class Shares:
     questions on photos, and questions on photos that are not at hand.
 
     asked: of the steps with questions on photos those with people's alone; most photos have none, and they would drown
-    among those that a program made. learnt: of SCST's steps with captions those that learn people's, as in fine-tuning.
+    among those that a program made. drawn: of SCST's steps those with captions that the model draws itself; the others
+    are those of a fine-tuning.
 
     Raises:
         ValueError: the four do not add up to 1.
@@ -55,7 +56,7 @@ class Shares:
     questions: float
     unseen: float
     asked: float = 0.0
-    learnt: float = 0.0
+    drawn: float = 0.0
 
     def __post_init__(self) -> None:
         whole = self.captions + self.spoken + self.questions + self.unseen
@@ -63,21 +64,30 @@ class Shares:
             raise ValueError(f"shares: expected captions, spoken, questions and unseen to be 1 together, not {whole}")
 
     def divide(self, mix: TextMix, lesson: PhotoLesson) -> TextMix:
-        """The mix with as many steps of each kind as the lesson has."""
+        """The mix with as many steps of each kind as the lesson has.
+
+        A blind one has no captions, of which it would learn nothing that it is asked for.
+        """
         if lesson.kind == "texts":
             return replace(mix, described_steps=lesson.steps)
-        spoken = round(self.spoken * lesson.steps) if lesson.spoken else 0
-        questions, unseen = round(self.questions * lesson.steps), round(self.unseen * lesson.steps)
+        drawn = round(self.drawn * lesson.steps) if lesson.kind == "scst" else 0
+        learnt = lesson.steps - drawn
+        spoken = round(self.spoken * learnt) if lesson.spoken else 0
+        questions, unseen = round(self.questions * learnt), round(self.unseen * learnt)
+        if lesson.blind:
+            questions = round(self.questions / (self.questions + self.unseen) * learnt)
+            unseen = learnt - questions
         asked = round(self.asked * questions)
-        divided = replace(
+        return replace(
             mix,
-            caption_steps=lesson.steps - spoken - questions - unseen,
+            caption_steps=learnt - spoken - questions - unseen,
             spoken_steps=spoken,
             question_steps=questions - asked,
             asked_steps=asked,
             unseen_steps=unseen,
+            references=mix.captions[0],
+            reference_steps=drawn,
         )
-        return scst_mix(divided, self.learnt) if lesson.kind == "scst" else divided
 
 
 @dataclass(frozen=True)
@@ -108,14 +118,20 @@ def teacher_lessons(teacher: Steps, adaptation: Steps, members: int) -> list[Pho
     return lessons
 
 
-def student_lessons(student: Steps, scst_steps: int) -> list[PhotoLesson]:
-    """The student, from its training on texts to SCST, and a blind one."""
+def student_lessons(student: Steps, scst_steps: int, shares: Shares, taught: bool = True) -> list[PhotoLesson]:
+    """The student, from its training on texts to SCST, and a blind one, which reads as many questions. taught: by a
+    teacher; one that is not has no training on texts and no pre-training before it."""
     own, before, rate = "student-regions", "student-pretraining", student.rate
     pretraining = PhotoLesson(before, "student", "pretraining", own, student.pretraining, "student-texts", rate)
-    finetuning = PhotoLesson("student", "student", "finetuning", own, student.finetuning, before, rate)
+    finetuning = PhotoLesson("student", "student", "finetuning", own, student.finetuning, None, rate)
+    scst = PhotoLesson("student-scst", "student", "scst", own, scst_steps, "student", rate / 6)
+    asked = round((shares.questions + shares.unseen) * student.finetuning)
+    blind = replace(finetuning, stage="blind", steps=asked, blind=True)
+    if not taught:
+        return [finetuning, scst, blind]
     return [
         replace(pretraining, taught_by="adapted-0-pretraining"),
-        replace(finetuning, taught_by="adapted-0", soft=True, spoken=True),
-        PhotoLesson("student-scst", "student", "scst", own, scst_steps, "student", rate / 6),
-        PhotoLesson("blind", "student", "finetuning", own, student.finetuning, None, rate, blind=True),
+        replace(finetuning, begins=before, taught_by="adapted-0", soft=True, spoken=True),
+        scst,
+        blind,
     ]

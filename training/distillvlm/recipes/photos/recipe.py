@@ -6,14 +6,15 @@ Beyond the paper: tags from a concept head, what `PhotosTeaching` says, and self
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from distillvlm.data.records import Record, of_split
 from distillvlm.evaluation.captions import tokenized_references
-from distillvlm.evaluation.predictions import BeamSettings, answer_questions, caption_photos
+from distillvlm.evaluation.predictions import BEAM, BeamSettings, answer_questions, caption_photos
 from distillvlm.evaluation.report import captioned, evaluate, markdown
 from distillvlm.evaluation.results import write_vqa_results
 from distillvlm.export.manifest import Decoding, ManifestFacts, Source
@@ -28,21 +29,27 @@ from distillvlm.recipes.pipeline import Stage
 
 FINISHED = ("student", "student-scst")
 """Trainings behind which the student may be taken: SCST is not sure to be a gain."""
-LENGTH_PENALTIES = (0.6, 0.8, 1.0, 1.2)
+TEACHING = ("teacher-*", "shared-regions", "member-*", "adapted-*", "spoken", "soft-*", "student-texts")
+"""Stages that a student without a teacher has no use for."""
+OTHER_PENALTIES = (0.6, 0.8, 1.2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotosRecipe(PhotosTeaching):
+    """taught: the student has a teacher; False leaves out whatever only serves one."""
+
     bundle: Path
     version: str
     licence: str
     sources: tuple[Source, ...]
     scst_steps: int
+    taught: bool = True
 
     def _stages(self) -> list[Stage]:
+        before = super()._stages()
         return [
-            *super()._stages(),
-            *map(self.stage_of, student_lessons(self.student_steps, self.scst_steps)),
+            *(stage for stage in before if self.taught or not any(fnmatch(stage.name, each) for each in TEACHING)),
+            *map(self.stage_of, student_lessons(self.student_steps, self.scst_steps, self.shares, self.taught)),
             Stage(
                 "decoding",
                 "before SCST or after it, and the length penalty, on validation photos",
@@ -53,7 +60,7 @@ class PhotosRecipe(PhotosTeaching):
                 "evaluation",
                 "validation figures of the PyTorch models",
                 self.evaluate,
-                after=("decoding", "adapted-0", "blind"),
+                after=("decoding", "blind", *(("adapted-0",) if self.taught else ())),
             ),
             Stage("bundle", f"writes {self.bundle}", self.make_bundle, after=("decoding",)),
             Stage("parity", "bundle against PyTorch on 100 validation photos", self.check_bundle, after=("bundle",)),
@@ -77,17 +84,20 @@ class PhotosRecipe(PhotosTeaching):
         return of_split(self.records, "val")
 
     def choose_decoding(self, folder: Path) -> dict[str, object]:
-        """The training and the length penalty with the best CIDEr-D over all validation photos."""
+        """The training with the best CIDEr-D over all validation photos at the usual length penalty, then its best
+        penalty."""
         store, references = self.store("student-regions"), tokenized_references(captioned(self.validation))
-        found: dict[str, dict[float, float]] = {}
-        for stage in FINISHED:
+
+        def score(stage: str, beam: BeamSettings) -> float:
             student = load_for_inference(self.new_model("student"), self.at(stage))
-            found[stage] = {
-                penalty: mean_cider_d(student, store, references, self.words, BeamSettings(length_penalty=penalty))
-                for penalty in LENGTH_PENALTIES
-            }
-        _, stage, penalty = max((score, stage, penalty) for stage in found for penalty, score in found[stage].items())
-        return {"student": stage, "length_penalty": penalty, "CIDEr-D": found}
+            return mean_cider_d(student, store, references, self.words, beam)
+
+        trained = {stage: score(stage, BEAM) for stage in FINISHED}
+        best = max(trained, key=trained.__getitem__)
+        penalised = {penalty: score(best, replace(BEAM, length_penalty=penalty)) for penalty in OTHER_PENALTIES}
+        penalised[BEAM.length_penalty] = trained[best]
+        penalty = max(penalised, key=penalised.__getitem__)
+        return {"student": best, "length_penalty": penalty, "trainings": trained, "penalties": penalised}
 
     @cached_property
     def chosen(self) -> Any:
@@ -102,17 +112,16 @@ class PhotosRecipe(PhotosTeaching):
         return BeamSettings(length_penalty=self.chosen["length_penalty"])
 
     def evaluate(self, folder: Path) -> dict[str, object]:
-        """A full report of the adapted teacher, and of the student before and after SCST; answers of the blind one."""
+        """A full report of the adapted teacher, where there is one, and of the student before and after SCST; answers
+        of the blind one."""
         photo_ids = [record.photo_id for record in captioned(self.validation)]
         student = load_for_inference(self.new_model("student"), self.at("blind"))
         blind = answer_questions(student, None, self.validation, self.words)
         for source, given in blind.items():
             write_vqa_results(folder / f"blind-{source}.json", given)
         facts: dict[str, object] = {}
-        for stage, who, regions in (
-            ("adapted-0", "teacher", "shared-regions"),
-            *((stage, "student", "student-regions") for stage in FINISHED),
-        ):
+        evaluated = [(stage, "student", "student-regions") for stage in FINISHED]
+        for stage, who, regions in [("adapted-0", "teacher", "shared-regions")] * self.taught + evaluated:
             model, store = load_for_inference(self.new_model(who), self.at(stage)), self.store(regions)
             said = caption_photos(model, store, photo_ids, self.words, self.beam)
             answers = answer_questions(model, store, self.validation, self.words)
@@ -135,13 +144,12 @@ class PhotosRecipe(PhotosTeaching):
         }
 
     def _facts(self, name: str) -> ManifestFacts:
+        teacher = f"{self.teacher}, adapted to the student's boxes" if self.taught else None
         return ManifestFacts(
             name=name,
             version=self.version,
             licence=self.licence,
-            provenance=provenance(
-                self.folder.name, self.seed, self.sources, f"{self.teacher}, adapted to the student's boxes"
-            ),
+            provenance=provenance(self.folder.name, self.seed, self.sources, teacher),
             decoding=Decoding(length_penalty=self.beam.length_penalty),
         )
 

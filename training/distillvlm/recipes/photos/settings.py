@@ -45,6 +45,8 @@ SOURCES = (
     Source("BERT base uncased", "weights", "vocabulary only", "Apache-2.0"),
 )
 
+OF_TEACHERS = ("EfficientNet-Lite0, DeiT-Tiny",)
+
 # Lite2 at 256 px; 37 regions cover the photo whatever is detected.
 STUDENT_DETECTOR = DetectorRecipe(
     backbone="tf_efficientnet_lite2",
@@ -88,7 +90,7 @@ MINUTES = {
     "student-pretraining": 17,
     "student-scst": 34,
     "student": 132,
-    "blind": 34,
+    "blind": 12,
     "decoding": 15,
     "evaluation": 10,
     "bundle": 2,
@@ -97,6 +99,17 @@ MINUTES = {
     "storages": 2,
 }
 
+# Of both cores, with two threads. Estimates.
+SMALL_MINUTES = {
+    **MINUTES,
+    "student-detector": 13,
+    "student-regions": 12,
+    "concepts": 10,
+    "student": 50,
+    "student-scst": 20,
+    "blind": 10,
+    "evaluation": 5,
+}
 
 # Of the arms, and of what teaches the tiny student. Estimates.
 EVIDENCE_MINUTES = {"*-evaluation": 3, "*-test-regions": 2.5}
@@ -152,7 +165,7 @@ def photos(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: 
             (32, 5), (32, 6), 0, 0, unseen=288, described=(40, 5), spoken=64, asked=(32, 10), max_caption_tokens=16
         ),
         # The student reads people's questions on photos 10 times, those without photos 4 times.
-        shares=Shares(captions=0.4, spoken=0.25, questions=0.2, unseen=0.15, asked=0.6, learnt=0.2),
+        shares=Shares(captions=0.4, spoken=0.25, questions=0.2, unseen=0.15, asked=0.6, drawn=0.6),
         samples=16,
         temperature=0.6,
         teacher_dropout=0.1,
@@ -170,6 +183,27 @@ def photos(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: 
         pretraining_losses=DistillationSettings(attention=18.0, hidden=1.8),
         finetuning_losses=DistillationSettings(attention=3.0),
         minutes=MINUTES,
+    )
+
+
+def photos_small(data_root: Path, wordnet: Path, weights: Path, folder: Path, bundle: Path) -> PhotosRecipe:
+    """The student of `photos`, smaller and without a teacher, in about three hours on two cores."""
+    full = photos(data_root, wordnet, weights, folder, bundle)
+    return replace(
+        full,
+        taught=False,
+        version="1.2.0",
+        sources=tuple(source for source in SOURCES if source.name not in OF_TEACHERS),
+        student_detector=replace(STUDENT_DETECTOR, steps=1400),
+        views=2,
+        concepts=ConceptRecipe(folds=2, steps=1000),
+        student=ModelSize(hidden_size=256, num_layers=4, num_heads=8, intermediate_size=1024),
+        shares=Shares(captions=0.62, spoken=0.0, questions=0.2, unseen=0.18, asked=0.6, drawn=0.7),
+        student_dropout=0.1,
+        student_smoothing=0.1,
+        student_steps=Steps(texts=0, pretraining=0, finetuning=2800, rate=8e-4),
+        scst_steps=600,
+        minutes=SMALL_MINUTES,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distillvlm.evaluation.comparison_tables import Sweep
 from distillvlm.recipes.study.cells import DISTILLED, PLAIN
 
 TEACHERS = (
@@ -49,6 +50,13 @@ QUESTIONS = {
     "With less data": (("all, 10%", "none, 10%"), ("all, 1%", "none, 1%")),
     "Questions that tags and regions may see": (("none, full attention", "none"),),
 }
+SWEEPS = {
+    "study-queue": Sweep("tokens in the queue", {"all": {256: "queue-256", 1024: "queue-1024", 4096: "all"}}),
+    "study-data": Sweep(
+        "share of the scenes", {arm: {0.01: f"{arm}, 1%", 0.1: f"{arm}, 10%", 1.0: arm} for arm in ("none", "all")}
+    ),
+}
+"""By the name of their picture."""
 FINDINGS = (
     ("a student learns more with a teacher than without", "all", "none"),
     ("so it does where the one without learns for as long", "all", "none, longer"),

@@ -10,6 +10,7 @@ from distillvlm.evaluation.comparison_tables import (
     cell_table,
     comparison_table,
     draw_differences,
+    draw_sweep,
     interval,
     mean_table,
 )
@@ -23,6 +24,7 @@ from distillvlm.recipes.study.questions import (
     LIMITS,
     QUESTIONS,
     SEARCHED,
+    SWEEPS,
     TEACHER_PAIRS,
     TEACHERS,
 )
@@ -64,6 +66,7 @@ def write_report(
         "Differences are from `none` with the same seeds, with 95% bootstrap intervals over test scenes.\n",
         "![Differences from no distillation](study.svg)\n",
         cell_table(test, comparisons, _rows(*groups), PLAIN.name),
+        *_sweeps(test, docs),
         "## Shares of the gradient\n",
         "At the last layer's input, of `all`, seed 1, averaged over 50 steps at the start, at a tenth and at half.\n",
         share_table(kept_shares(kept / f"{HEADLINE.name}-1.npz", "all")),
@@ -82,6 +85,14 @@ def _answer(title: str, comparisons: Sequence[Comparison], pairs: Sequence[tuple
     if not any((row.a, row.b) in pairs for row in comparisons):
         return []
     return [f"## {title}\n", comparison_table(comparisons, pairs)]
+
+
+def _sweeps(test: Results, docs: Path) -> list[str]:
+    """A picture of each sweep of which there is anything to see."""
+    drawn = {name: sweep for name, sweep in SWEEPS.items() if sweep.done(test)}
+    for name, sweep in drawn.items():
+        draw_sweep(test, sweep, docs / f"{name}.svg")
+    return [f"![By {sweep.axis}]({name}.svg)\n" for name, sweep in drawn.items()]
 
 
 def finding_table(comparisons: Sequence[Comparison], metrics: Sequence[str]) -> str:
