@@ -93,5 +93,5 @@ def draw_reliability(panels: dict[str, dict[str, Reliability]], path: Path) -> N
         panel.set(title=title, xlabel="score", ylabel="came true", xlim=(0, 1), ylim=(0, 1))
         panel.legend(loc="upper left", frameon=False)
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
