@@ -60,7 +60,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("--data", type=Path, help="data root of photo recipes (layout: training/README.md)")
     parser.add_argument("--weights", type=Path, help="folder of the teacher's backbones of `photos` and `photos-gpu`")
-    parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's data.noun")
+    parser.add_argument("--wordnet", type=Path, default=WORDNET, help="folder of WordNet's index files")
     parser.add_argument("--runs", type=Path, default=REPOSITORY / "runs", help="where stages and checkpoints lie")
     parser.add_argument("--bundle", type=Path, help="where the bundle is written (default: below the runs)")
     parser.add_argument("--only", metavar="STAGE", help="run this stage alone, or all that match a pattern")

@@ -257,9 +257,14 @@ def train_scst(
 
 
 def scst_mix(mix: TextMix) -> TextMix:
-    """The same mix for self-critical training: in place of captions all of each photo, uncut, as the reward's
-    references."""
-    return replace(mix, caption_steps=0, references=mix.captions[0], reference_steps=mix.caption_steps)
+    """The same mix for self-critical training, with references in place of captions."""
+    return replace(with_references(mix, mix.caption_steps), caption_steps=0)
+
+
+def with_references(mix: TextMix, steps: int) -> TextMix:
+    """With so many steps of as many photos as a batch of captions has, each with all of its captions, uncut: what a
+    reward compares with."""
+    return replace(mix, references=mix.captions[0], reference_steps=steps)
 
 
 def run_training(task: Task, batches: Batches, schedule: Schedule, folder: Path, seed: int) -> dict[str, object]:

@@ -33,6 +33,7 @@ def test_shares_divide_a_trainings_steps_whole(lesson: PhotoLesson, steps: dict[
     kinds = ("caption", "spoken", "reference", "question", "asked", "unseen", "described")
     assert {kind: getattr(divided, f"{kind}_steps") for kind in kinds} == {**dict.fromkeys(kinds, 0), **steps}
     assert divided.steps == 100
+    assert divided.references == (4 if lesson.kind == "scst" else 0)
 
 
 def test_shares_that_are_no_whole_are_refused() -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from distillvlm.engine.trainer import Schedule
-from distillvlm.recipes.language import TextMix
+from distillvlm.recipes.language import TextMix, with_references
 from distillvlm.recipes.lessons import SHARE_STEPS, Lesson
 from distillvlm.recipes.photos.sight import ALL, Sight
 
@@ -73,21 +73,21 @@ class Shares:
         drawn = round(self.drawn * lesson.steps) if lesson.kind == "scst" else 0
         learnt = lesson.steps - drawn
         spoken = round(self.spoken * learnt) if lesson.spoken else 0
-        questions, unseen = round(self.questions * learnt), round(self.unseen * learnt)
         if lesson.blind:
             questions = round(self.questions / (self.questions + self.unseen) * learnt)
             unseen = learnt - questions
+        else:
+            questions, unseen = round(self.questions * learnt), round(self.unseen * learnt)
         asked = round(self.asked * questions)
-        return replace(
+        divided = replace(
             mix,
             caption_steps=learnt - spoken - questions - unseen,
             spoken_steps=spoken,
             question_steps=questions - asked,
             asked_steps=asked,
             unseen_steps=unseen,
-            references=mix.captions[0],
-            reference_steps=drawn,
         )
+        return with_references(divided, drawn) if lesson.kind == "scst" else divided
 
 
 @dataclass(frozen=True)

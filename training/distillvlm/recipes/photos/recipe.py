@@ -121,7 +121,9 @@ class PhotosRecipe(PhotosTeaching):
             write_vqa_results(folder / f"blind-{source}.json", given)
         facts: dict[str, object] = {}
         evaluated = [(stage, "student", "student-regions") for stage in FINISHED]
-        for stage, who, regions in [("adapted-0", "teacher", "shared-regions")] * self.taught + evaluated:
+        if self.taught:
+            evaluated.insert(0, ("adapted-0", "teacher", "shared-regions"))
+        for stage, who, regions in evaluated:
             model, store = load_for_inference(self.new_model(who), self.at(stage)), self.store(regions)
             said = caption_photos(model, store, photo_ids, self.words, self.beam)
             answers = answer_questions(model, store, self.validation, self.words)
