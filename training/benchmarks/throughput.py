@@ -42,11 +42,11 @@ from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.objective import ObjectiveTask
 from distillvlm.tasks.oscar import OscarObjective
 
-# The study's sizes, and the features of its detectors.
+# The study's sizes, the texts of its students' fine-tuning, and the features of its detectors.
 STUDENT, TEACHER = ModelSize(128, 4, 8, 512), ModelSize(384, 6, 8, 1536)
 STUDENT_FEATURES, TEACHER_FEATURES, REGIONS, TAGS = 1376, 1568, 24, 4
-MIX = TextMix(captions=(32, 2), questions=(32, 4), caption_steps=500, question_steps=500)
-SCENES, ROUNDS, STEPS, SIDE = 200, 5, 4, 1024
+MIX = TextMix(captions=(16, 1), questions=(16, 8), caption_steps=330, question_steps=670)
+SCENES, ROUNDS, STEPS, SIDE = 200, 5, 6, 1024
 PRECISIONS = ("fp32", "bf16")
 
 

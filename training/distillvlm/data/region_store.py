@@ -90,12 +90,17 @@ class RegionStore:
         picked = {name: torch.from_numpy(np.asarray(array[rows, view_of])) for name, array in self.arrays.items()}
         return Regions(**{**picked, "features": picked["features"].float()})
 
-    def feature_statistics(self) -> tuple[Tensor, Tensor]:
+    def feature_statistics(self, photo_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (float32 [F], at least `LEAST_DEVIATION`) of each number of a region's feature,
-        over the regions of some photos, evenly spread."""
-        spread = slice(None, None, max(1, len(self.photo_ids) // PHOTOS_OF_STATISTICS))
-        valid = np.asarray(self.arrays["valid"][spread, IDENTITY])
-        features = torch.from_numpy(np.asarray(self.arrays["features"][spread, IDENTITY])[valid]).float()
+        over the regions of some of the photos, evenly spread.
+
+        photo_ids: those that are trained on; what validation and test photos look like is not for a model to know.
+
+        Raises:
+            ValueError: a photo is not in the store.
+        """
+        some = self.regions(photo_ids[:: max(1, len(photo_ids) // PHOTOS_OF_STATISTICS)])
+        features = some.features[some.valid]
         return features.mean(0), features.std(0).clamp(min=LEAST_DEVIATION)
 
 

@@ -133,7 +133,7 @@ class ConceptHeads:
     def _new_head(self, store: RegionStore, left_out: int | None, seed: int) -> ConceptHead:
         torch.manual_seed(seed)
         head = self.detector.new_concept_head(len(self.tags.words), self.recipe.hidden_size, self.recipe.dropout)
-        head.standardise(*store.feature_statistics())
+        head.standardise(*store.feature_statistics(self.photo_ids))
         prior = self.shares[slice(None) if left_out is None else self.folds != left_out].mean(0)
         head.start_at(torch.from_numpy(prior), self.detector.config.num_regions)
         return head

@@ -275,12 +275,14 @@ def run_training(task: Task, batches: Batches, schedule: Schedule, folder: Path,
     return {"parameters": parameters_of(task.trained), **recent_means(history), "gradient shares": shares}
 
 
-def begin(model: VisionLanguageModel, store: RegionStore, before: Path | None) -> VisionLanguageModel:
+def begin(
+    model: VisionLanguageModel, before: Path | None, store: RegionStore, photos: Iterable[Record]
+) -> VisionLanguageModel:
     """The model as a training finds it: with the weights that the one before left in its folder, or new, with the
-    store's regions standardised."""
+    store's regions standardised as those of the training photos are."""
     if before is not None:
         return load_model(model, before)
-    model.standardise_regions(*store.feature_statistics())
+    model.standardise_regions(*store.feature_statistics([record.photo_id for record in photos]))
     return model
 
 

@@ -170,7 +170,7 @@ class ScenesRecipe(SceneMaterial):
 
     def learn(self, lesson: Lesson, folder: Path) -> dict[str, object]:
         store, before = self.store(lesson.regions), self.folder / lesson.begins if lesson.begins else None
-        model = begin(self.new_model(lesson.who), store, before)
+        model = begin(self.new_model(lesson.who), before, store, self.training)
         shared = self.store("shared-regions") if lesson.taught_by else None
         batches = self.batches(lesson, store, shared)
         schedule = Schedule(lesson.steps, lesson.rate or self.learning_rate, share_steps=self.share_steps)

@@ -48,12 +48,12 @@ class FrozenTeacher:
     """A teacher in eval mode for good, without gradients, that runs an objective.
 
     What it makes of the latest batch is kept: students in lock-step (see `train_together`) pay for it once.
-    remembers: what it makes of each photo and text is kept too, in memory, where no token is masked (`EncodedOnce`).
+    known: what the same model makes of each photo and text, kept in memory where no token is masked.
     """
 
-    def __init__(self, model: VisionLanguageModel, objective: Objective, remembers: bool = False) -> None:
+    def __init__(self, model: VisionLanguageModel, objective: Objective, known: EncodedOnce | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
-        self._encoder = cast(VisionLanguageModel, EncodedOnce(self.model)) if remembers else self.model
+        self._encoder = cast(VisionLanguageModel, known) if known else self.model
         self.objective = objective
         self._latest: tuple[object, Outputs] | None = None
 

@@ -3,6 +3,8 @@
 # Shapes: B photos, P prefix length, S places of tag tokens (the first of the prefix), T text tokens.
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,8 @@ from distillvlm.tasks.sequences import run_sequences
 class PretrainingObjective:
     """`caption`: every word of a caption from the words before it; `masked`: masked tags, and masked words of the
     matched texts seen from both sides; `match`: matched or polluted, on pooled [CLS]. Masked tokens count on matched
-    pairs only. Questions and other texts have no `caption` loss: they are read, not learnt as captions.
+    pairs only, and words of polluted texts, which may be another photo's own, are no negatives of hidden states.
+    Questions and other texts have no `caption` loss: they are read, not learnt as captions.
 
     question_attention: of what the fine-tuning behind it asks (`LanguageObjective`); matched and polluted texts are
     read in the same way. Masked tags see no text in either.
@@ -36,6 +39,7 @@ class PretrainingObjective:
         prefix = model.encode_prefix(regions, batch.tag_tokens)
         said = run_captions(model, prefix, batch.texts) if batch.texts.kind == "captions" else None
         match = self._run_match(model, prefix, regions, batch)
+        match = replace(match, words=match.words & batch.matched[:, None, None])
         tags_MD = prefix.hidden[:, : batch.tag_targets.shape[1]][batch.tag_targets != 0]
         words_MD = match.states.hidden[:, :, : batch.match_targets.shape[2]][batch.match_targets != 0]
         logits = {

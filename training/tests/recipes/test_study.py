@@ -48,7 +48,8 @@ def tiny_study(folder: Path, groups: tuple[Group, ...], gate: Gate = OPEN) -> St
         captions=1,
         student=ModelSize(8, 1, 2, 16),
         teacher=ModelSize(16, 1, 2, 16),
-        batch=(4, 2),
+        teacher_batch=(4, 2),
+        student_batch=(4, 2),
         teacher_steps=(1, 2),
         adaptation_steps=(1, 2),
         student_steps=(2, 2),
@@ -164,10 +165,25 @@ def test_cells_of_one_seed_share_weights_and_batches_until_their_losses_part(run
     assert distilled["attention"] != unadapted["attention"]
 
 
+def test_what_a_teacher_has_made_of_a_text_is_not_made_again_for_another_seed(run: Path) -> None:
+    recipe = tiny_study(run, of_tests())
+    stores = (recipe.store("student-regions"), recipe.store("shared-regions"))
+    batch = recipe.batches("finetuning", recipe.training, (4, 2), 4, 1, *stores).batch(0)
+    headline, device = recipe.group_of("all"), torch.device("cpu")
+    first, second = (recipe.teachers_of(headline, headline.cells, seed, "finetuning") for seed in (1, 2))
+    for name, teacher in first.items():
+        said = teacher.outputs(batch, device).texts[0].states.hidden
+        del teacher.model.layers[:]  # what it would take to make it again
+        torch.testing.assert_close(second[name].outputs(batch, device).texts[0].states.hidden, said)
+    adapted, control = (second[name].outputs(batch, device).texts[0].states.hidden for name in ("adapted", "control"))
+    assert not torch.equal(adapted, control)
+
+
 @pytest.mark.parametrize("training", ["teacher-1-pretraining", "adapted-1", "headline-1-finetuning/none"])
 def test_teachers_and_students_standardise_the_regions_they_began_with(run: Path, training: str) -> None:
     regions = "student-regions" if training.startswith("headline") else "teacher-regions"
-    mean, deviation = RegionStore(run / "runs" / regions).feature_statistics()
+    photo_ids = [record.photo_id for record in tiny_study(run, of_tests()).training]
+    mean, deviation = RegionStore(run / "runs" / regions).feature_statistics(photo_ids)
     state = torch.load(run / "runs" / training / "model.pt", weights_only=True)
     torch.testing.assert_close(state["region_mean"], mean)
     torch.testing.assert_close(state["region_deviation"], deviation)

@@ -9,6 +9,7 @@ from torch import Tensor
 from distillvlm.data.text_batches import TextBatch
 from distillvlm.losses.attention import attention_loss
 from distillvlm.losses.hidden import HiddenStateError, HiddenStateLoss
+from distillvlm.modeling.encoded_once import EncodedOnce
 from distillvlm.tasks.distillation import (
     DistillationSettings,
     DistillationTask,
@@ -107,7 +108,8 @@ def test_students_of_one_teacher_pay_for_it_once_and_learn_as_they_do_alone() ->
 def test_a_teacher_that_remembers_teaches_the_same(autocast: bool) -> None:
     def losses_of(batch: TextBatch, remembers: bool) -> list[dict[str, Tensor]]:
         torch.manual_seed(0)
-        teacher = FrozenTeacher(tiny_model(seed=1, hidden_size=32, num_layers=3), LanguageObjective(), remembers)
+        model = tiny_model(seed=1, hidden_size=32, num_layers=3).eval()
+        teacher = FrozenTeacher(model, LanguageObjective(), EncodedOnce(model) if remembers else None)
         task = DistillationTask(tiny_model(), teacher, DistillationSettings(queue_size=64)).eval()
         task.hidden_loss.queue.enqueue(torch.randn(64, 32), torch.arange(64) + 10)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):

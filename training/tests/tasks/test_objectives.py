@@ -258,6 +258,15 @@ def test_tags_and_special_tokens_never_enter_the_queue() -> None:
     assert (queued @ words.T).max() < 1 - 1e-5  # [CLS] and the words themselves: only their queries are negatives
 
 
+@pytest.mark.parametrize("attention", ["prefix", "full"])
+def test_words_of_polluted_texts_never_enter_the_queue(attention: QuestionAttention) -> None:
+    """They may be words of a photo that is in the same batch."""
+    batch, objective = pretraining(), PretrainingObjective(attention)
+    match = objective.run(tiny_model(), batch.texts.regions, batch).texts[-1]
+    assert match.words.flatten(1).any(1).tolist() == batch.matched.tolist()
+    assert match.valid.flatten(1).any(1).all()
+
+
 def test_teacher_and_student_need_as_many_heads() -> None:
     with pytest.raises(ValueError, match="they have 4 and 2"):
         DistillationTask(

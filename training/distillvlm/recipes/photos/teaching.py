@@ -128,7 +128,8 @@ class PhotosTeaching(PhotosMaterial):
     # -- trainings ------------------------------------------------------------------------------------------------
     def learn(self, lesson: PhotoLesson, folder: Path) -> dict[str, object]:
         store, seed = self.seen_in(lesson), self.seed if lesson.seed is None else lesson.seed
-        model = begin(self.new_model(lesson.who, seed), store, self.at(lesson.begins) if lesson.begins else None)
+        before = self.at(lesson.begins) if lesson.begins else None
+        model = begin(self.new_model(lesson.who, seed), before, store, self.training)
         batches = self.batches_of(lesson, store, seed)
         run = (batches, lesson.schedule, folder, seed)
         objective = LanguageObjective(self.teacher_smoothing if lesson.who == "teacher" else self.student_smoothing)

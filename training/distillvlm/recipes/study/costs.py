@@ -18,11 +18,12 @@ from distillvlm.recipes.language import parameters_of
 
 ROUNDS = 15
 
-# Seconds on two cores of an AMD EPYC at the study's sizes, for the plan: steps of 32 photos, a teacher's caption, and
-# the evaluation of a model on 1,000 validation and 4,000 test scenes.
-TEACHER_STEP, TEACHER_FORWARD = 0.6, 0.18
+# Seconds on two cores of an AMD EPYC at the study's sizes, for the plan: a teacher's step of 32 photos, students' steps
+# of 16 and a teacher's pass over them, a teacher's caption, and the evaluation of a model on 1,000 validation and 4,000
+# test scenes.
+TEACHER_STEP, TEACHER_FORWARD = 0.6, 0.17
 PASSES_OVER_TEXTS = 2.25  # of a teacher over the annotated scenes: their captions, and their questions by eights
-PLAIN_STEP, DISTILLED_STEP, SCST_STEP = 0.16, 0.25, 0.9
+PLAIN_STEP, DISTILLED_STEP, SCST_STEP = 0.09, 0.15, 0.5
 TEACHER_CAPTION, TEACHER_EVALUATION, STUDENT_EVALUATION = 0.025, 240.0, 90.0
 
 

@@ -77,12 +77,11 @@ student differ by more than most of the small differences here.
 
 - Cells with a tenth or a hundredth of the scenes have fewer captions and questions; their detectors, their words and
   the mean and deviation of their regions are those of all 12,000.
-- Mean and deviation of regions are taken over scenes of all splits, without their words.
 - `own-boxes` is taught by the control, which has seen its own boxes for as many steps as the adapted one has seen the
   student's.
 - `none, longer` has 2.7 times the steps: the ratio of a training that runs its teacher anew at each step. In
   fine-tuning the study remembers what its teacher said, so the plain student is given more time than the distilled one
   took.
-- `+ scst` ends with 120 steps of SCST and 30 of questions, which the cell that it goes on from has not had.
+- `+ scst` ends with 240 steps of SCST and 60 of questions, which the cell that it goes on from has not had.
 - Not run: a queue of 16,384, hidden states averaged over a text, another layer than the last.
 - The student's detector sees 128 px and the teacher's 256."""

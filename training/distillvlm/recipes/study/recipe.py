@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from distillvlm.data.scenes.files import SOURCE
 from distillvlm.engine.processes import fastest_device
 from distillvlm.engine.trainer import Schedule, Task, Training, train_together
 from distillvlm.evaluation.results import read_scored_captions
+from distillvlm.modeling.encoded_once import EncodedOnce
 from distillvlm.modeling.layouts import DenseLayout
 from distillvlm.modeling.vision_language import VisionLanguageModel
 from distillvlm.recipes.language import (
@@ -68,11 +69,12 @@ TEACHER_REGIONS: dict[Teaching, str] = {
 class StudyRecipe(StudyTeachers):
     """The students' seeds take the teachers in turn; `docs` gets the report.
 
-    pilot: what the gate holds against the teacher, and against itself with more labels. student_steps: (pre-training,
-    fine-tuning).
+    student_batch, student_steps: as the teacher's. pilot: what the gate holds against the teacher, and against itself
+    with more labels.
     """
 
     student: ModelSize
+    student_batch: tuple[int, int]
     student_steps: tuple[int, int]
     scst_steps: int
     student_rate: float
@@ -101,11 +103,10 @@ class StudyRecipe(StudyTeachers):
         ]
 
     def _group_stages(self, group: Group) -> Iterator[Stage]:
-        names = ", ".join(cell.name for cell in group.cells)
-        settings = {
-            "group": replace(group, seeds=0),  # how many there are changes none of them
-            **settings_of(self, "student", "batch", "question_share", "student_steps", "scst_steps", "student_rate"),
-        }
+        names = ("student", "student_batch", "student_steps", "scst_steps", "student_rate", "question_share")
+        # How many seeds there are changes none of them.
+        settings = {"group": replace(group, seeds=0), **settings_of(self, *names)}
+        about = ", ".join(cell.name for cell in group.cells)
         for seed in range(1, group.seeds + 1):
             name, after = f"{group.name}-{seed}", self._needed_by(group, seed)
             stage = partial(Stage, settings=settings, once=() if group in self.pilot else ("gate",))
@@ -116,8 +117,8 @@ class StudyRecipe(StudyTeachers):
                 after = (f"{name}-captions",)
             for kind in kinds_of(group):
                 run = partial(self.train_group, group, seed, kind)
-                seconds = self.seconds_of(group, kind)
-                yield stage(f"{name}-{kind}", names, run, parallel=True, seconds=seconds, after=after)
+                seconds = self.seconds_of(group, seed, kind)
+                yield stage(f"{name}-{kind}", about, run, parallel=True, seconds=seconds, after=after)
                 after = (f"{name}-{kind}",)
             run = partial(self.evaluate_group, group, seed)
             seconds = STUDENT_EVALUATION * len(group.cells)
@@ -165,31 +166,48 @@ class StudyRecipe(StudyTeachers):
         ]
         store = self.store("student-regions")
         shared = self.store(TEACHER_REGIONS[cells[0].taught_by]) if teachers else None
-        train_together(trainings, self.batches(kind, self.records_for(group, seed), steps, seed, store, shared))
-        return {"cells": len(cells), "samples": steps * self.batch[0]}
+        records, batch = self.records_for(group, seed), self.student_batch
+        train_together(trainings, self.batches(kind, records, batch, steps, seed, store, shared))
+        return {"cells": len(cells), "samples": steps * batch[0]}
 
     def steps_of(self, group: Group, kind: Kind) -> int:
         pretraining, finetuning = self.student_steps
         steps = {"pretraining": pretraining, "finetuning": finetuning, "scst": self.scst_steps}
         return round(group.length * steps[kind])
 
-    def seconds_of(self, group: Group, kind: Kind) -> float:
-        """An estimate: the steps of each cell, and the teachers' passes; in fine-tuning, one over each text."""
+    def seconds_of(self, group: Group, seed: int, kind: Kind) -> float:
+        """An estimate: the steps of each cell, and the teachers' passes; in fine-tuning, one over each text, by the
+        first group that learns from the teacher."""
         steps = self.steps_of(group, kind)
         if kind == "scst":
             return steps * SCST_STEP * len(group.cells)
         cells = trained_cells(group, kind)
-        texts = PASSES_OVER_TEXTS * group.data_share * (self.annotated or 0) / self.batch[0]
-        passes = min(steps, texts) if kind == "finetuning" else steps
+        teachings, passes = teachings_of(cells, kind), steps
+        if kind == "finetuning":
+            teachings -= self._known_before(group, seed)
+            passes = round(PASSES_OVER_TEXTS * group.data_share * (self.annotated or 0) / self.student_batch[0])
         step = sum(PLAIN_STEP if settings_in(cell, kind) is None else DISTILLED_STEP for cell in cells)
-        return steps * step + passes * TEACHER_FORWARD * len(teachings_of(cells, kind))
+        return steps * step + min(steps, passes) * TEACHER_FORWARD * len(teachings)
+
+    def _known_before(self, group: Group, seed: int) -> set[Teaching]:
+        """Whose outputs an earlier group or seed has had, in one process."""
+        earlier = self.groups[: self.groups.index(group)] if group in self.groups else ()
+        taught = [one for one in (*earlier, group) if seed > self.teachers or one is not group]
+        return {name for one in taught for name in teachings_of(one.cells, "finetuning")}
 
     def teachers_of(self, group: Group, cells: Sequence[Cell], seed: int, kind: Kind) -> dict[Teaching, FrozenTeacher]:
-        objective, remembers = objective_of(group, kind), kind == "finetuning" and fastest_device().type == "cpu"
-        return {
-            name: FrozenTeacher(self.taught_by(name, seed, kind), objective, remembers)
-            for name in teachings_of(cells, kind)
-        }
+        teachers: dict[Teaching, FrozenTeacher] = {}
+        for name in teachings_of(cells, kind):
+            model, known = self.taught_by(name, seed, kind), None
+            if kind == "finetuning" and fastest_device().type == "cpu":
+                known = self._known.setdefault((name, self.teacher_of(seed)), EncodedOnce(model))
+            teachers[name] = FrozenTeacher(model, objective_of(group, kind), known)
+        return teachers
+
+    @cached_property
+    def _known(self) -> dict[tuple[Teaching, int], EncodedOnce]:
+        """What each teacher has made of photos and texts, for all seeds and groups that it teaches in this process."""
+        return {}
 
     def taught_by(self, teaching: Teaching, seed: int, kind: Kind) -> VisionLanguageModel:
         number = self.teacher_of(seed)
@@ -199,7 +217,7 @@ class StudyRecipe(StudyTeachers):
 
     def task(self, group: Group, cell: Cell, seed: int, kind: Kind, teachers: Mapping[Teaching, FrozenTeacher]) -> Task:
         store, before = self.store("student-regions"), self.beginning(group, cell, seed, kind)
-        model = begin(self.new_student(seed, group.dropout), store, before)
+        model = begin(self.new_student(seed, group.dropout), before, store, self.training)
         settings = settings_in(cell, kind)
         if kind == "scst":
             reward = CaptionReward(self.words.tokenizer, [record.captions for record in self.training])
@@ -266,7 +284,7 @@ class StudyRecipe(StudyTeachers):
         rows = [
             f"| {name} | {row['found']:+.1f} | {row['least']} |" for name, row in gate.items() if isinstance(row, dict)
         ]
-        samples = sum(self.student_steps) * self.batch[0]
+        samples = sum(self.student_steps) * self.student_batch[0]
         return "\n".join(
             [
                 f"Written by `python -m distillvlm run study`. Students ({self.student.num_layers} layers x "

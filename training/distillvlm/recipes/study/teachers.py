@@ -40,13 +40,13 @@ SCST_QUESTION_SHARE = 0.2  # of the steps, so that answers are not forgotten
 class StudyTeachers(SceneMaterial):
     """Training scenes beyond the annotated ones serve the gate alone.
 
-    batch: photos of a batch, questions of each; a scene has one caption. Steps: (pre-training, fine-tuning).
+    teacher_batch: photos of a batch, questions of each; a scene has one caption. Steps: (pre-training, fine-tuning).
     question_share: of a fine-tuning's steps; captions have the rest. teachers: how many are trained. teacher_smoothing:
     of words in fine-tuning.
     """
 
     teacher: ModelSize
-    batch: tuple[int, int]
+    teacher_batch: tuple[int, int]
     teacher_steps: tuple[int, int]
     adaptation_steps: tuple[int, int]
     teacher_rate: float
@@ -59,8 +59,8 @@ class StudyTeachers(SceneMaterial):
 
     def teacher_stages(self, number: int) -> Iterator[Stage]:
         for lesson in self.lessons(number):
-            names = ("teacher", "batch", "polluted_share", "question_share", "teacher_dropout", "teacher_smoothing")
-            settings = {"lesson": lesson, **settings_of(self, *names)}
+            names = ("polluted_share", "question_share", "teacher_dropout", "teacher_smoothing")
+            settings = {"lesson": lesson, **settings_of(self, "teacher", "teacher_batch", *names)}
             seconds = TEACHER_STEP * lesson.steps
             run = partial(self.learn, lesson, number)
             yield Stage(
@@ -101,8 +101,8 @@ class StudyTeachers(SceneMaterial):
 
     def learn(self, lesson: Lesson, number: int, folder: Path) -> dict[str, object]:
         store, before = self.store(lesson.regions), self.folder / lesson.begins if lesson.begins else None
-        model = begin(self.new_teacher(number), store, before)
-        batches = self.batches(lesson.kind, self.training, lesson.steps, 100 + number, store, None)
+        model = begin(self.new_teacher(number), before, store, self.training)
+        batches = self.batches(lesson.kind, self.training, self.teacher_batch, lesson.steps, 100 + number, store, None)
         schedule = Schedule(lesson.steps, lesson.rate or self.teacher_rate)
         objective = LanguageObjective(self.teacher_smoothing) if lesson.kind == "finetuning" else None
         return train_lesson(lesson, model, None, DistillationSettings(), batches, schedule, folder, number, objective)
@@ -115,12 +115,13 @@ class StudyTeachers(SceneMaterial):
         self,
         kind: Kind,
         records: Sequence[Record],
+        batch: tuple[int, int],
         steps: int,
         seed: int,
         store: RegionStore,
         shared: RegionStore | None,
     ) -> Batches:
-        photos, questions = self.batch
+        photos, questions = batch
         if kind == "pretraining":
             source = caption_source(
                 records, self.words.tokenizer, TextMix.max_caption_tokens, allowed=self.words.caption_rows
