@@ -1,6 +1,7 @@
-"""Does a caption name what the photo shows: a word that people agree on, and the large objects?
+"""Does a caption name what the photo shows: a word that people agree on, the large objects, women as women?
 
-CHAIR (Rohrbach et al. 2018, arXiv:1809.02156) asks the opposite: whether what a caption names is there.
+CHAIR (Rohrbach et al. 2018, arXiv:1809.02156) asks the opposite: whether what a caption names is there. Words for women
+and men: Hendricks et al. 2018, arXiv:1803.09797.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ from distillvlm.evaluation.bootstrap import Interval, bootstrap_mean
 
 AGREEING = 3  # people who say a word, of five
 LARGE = 0.1  # of the picture
+
+GENDER_WORDS = """
+women: woman women lady ladies girl girls female females mother daughter bride wife her she
+men: man men gentleman guy guys boy boys male males father son groom husband his he
+"""
+GENDERS = {
+    name: frozenset(words.split())
+    for name, _, words in (line.partition(":") for line in GENDER_WORDS.strip().splitlines())
+}
 
 # What else people call COCO's 80 classes; a class's own words go without saying.
 OTHER_NAMES = """
@@ -133,6 +143,19 @@ def agreed_words(captions: Sequence[str], content_words: Container[str]) -> set[
     return {word for word, count in counts.items() if count >= AGREEING and word in content_words}
 
 
+def gender_said(caption: str) -> set[str]:
+    """Of `GENDERS`, those that the caption has words for."""
+    said = set(said_words(caption))
+    return {name for name, words in GENDERS.items() if said & words}
+
+
+def agreed_gender(captions: Sequence[str]) -> str | None:
+    """The one of `GENDERS` that at least three of a photo's captions have words for; None where any has words for the
+    other."""
+    counts = Counter(name for caption in captions for name in gender_said(caption))
+    return next((name for name, count in counts.items() if count >= AGREEING and len(counts) == 1), None)
+
+
 def large_objects(record: Record) -> list[ObjectBox]:
     """Boxes that people drew, of more than a tenth of the picture."""
     picture = record.width * record.height
@@ -148,7 +171,8 @@ def naming_report(
     records: Sequence[Record], captions: Mapping[str, str], content_words: Container[str]
 ) -> dict[str, tuple[int, Interval]]:
     """Items and their share, in points, by photos: captions that say an agreed word, of photos that have one; large
-    objects whose class the caption names. What there is none of is left out.
+    objects whose class the caption names; of photos of women, or men, captions with words for the one or the other
+    alone. What there is none of is left out.
 
     content_words: see `ContentWords`.
     """
@@ -166,4 +190,8 @@ def naming_report(
     if objects:
         photos, named = zip(*objects, strict=True)
         report["large objects named"] = len(named), bootstrap_mean(named, photos)
+    for shown in GENDERS:
+        said = [gender_said(captions[one.photo_id]) for one in records if agreed_gender(one.captions) == shown]
+        for name in GENDERS if said else ():
+            report[f"{shown} called {name}"] = len(said), bootstrap_mean([100.0 * (each == {name}) for each in said])
     return report

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from distillvlm.data.records import ObjectBox, Record
-from distillvlm.evaluation.naming import ObjectNames, agreed_words, naming_report
+from distillvlm.evaluation.naming import ObjectNames, agreed_gender, agreed_words, naming_report
 
 CONTENT = {"dog", "ball", "runs", "red", "grass"}
 
@@ -53,3 +53,31 @@ def test_shares_are_of_photos_with_an_agreed_word_and_of_large_objects_that_peop
         "large objects named": (2, 50.0),
     }
     assert naming_report([records[2]], said, CONTENT) == {}
+
+
+@pytest.mark.parametrize(
+    ("captions", "gender"),
+    [
+        (("a woman runs", "A lady", "two girls", "a person", "a dog"), "women"),
+        (("a man", "his bike", "boys", "a man", "people"), "men"),
+        (("a man", "a boy", "people", "people", "people"), None),
+        (("a man", "a man", "a man", "a man and his wife", "a woman"), None),
+    ],
+)
+def test_a_photos_gender_is_what_three_people_say_and_nobody_contradicts(
+    captions: tuple[str, ...], gender: str | None
+) -> None:
+    assert agreed_gender(captions) == gender
+
+
+def test_photos_of_women_that_a_caption_gives_to_men_are_counted() -> None:
+    woman, man = ("a woman",) * 3 + ("a cook",) * 2, ("a man",) * 5
+    said = {"coco/1": "a man cooks", "coco/2": "a woman cooks", "coco/3": "a man and a woman", "coco/4": "a boy"}
+    records = [photo(1, woman), photo(2, woman), photo(3, woman), photo(4, man)]
+    report = naming_report(records, said, CONTENT)
+    assert {name: (items, round(share.value)) for name, (items, share) in report.items()} == {
+        "women called women": (3, 33),
+        "women called men": (3, 33),
+        "men called women": (1, 0),
+        "men called men": (1, 100),
+    }
