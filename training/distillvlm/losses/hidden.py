@@ -3,8 +3,6 @@
 # Shapes: B photos, T tokens of a photo, D student's size, E teacher's size, M anchors (valid tokens), K queue, C new.
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,8 +16,6 @@ MIN_TEMPERATURE = 0.03
 """Below it exp(2 / tau) times a queue's length nears the end of float32's range."""
 
 _MEASURED_ANCHORS = 64  # enough for the logged means; all anchors would cost as much as the loss itself
-_AT_ONCE = {"cpu": 2**20}  # numbers of [M, K] made before they are summed: what a processor's cache holds
-_AT_ONCE_ELSEWHERE = 2**27
 _DUPLICATE_COSINE = 0.95
 
 
@@ -98,26 +94,29 @@ class HiddenStateLoss(nn.Module):
         anchors_ME = functional.normalize(self.projection(student_BTD[valid_BT]).float(), dim=-1)
         positives_ME = functional.normalize(teacher_BTE[valid_BT].detach().float(), dim=-1)
         photos_M = photos_B[:, None].expand_as(valid_BT)[valid_BT]
-        loss_M = self._nce(anchors_ME, positives_ME, photos_M)
-        self._measure(positives_ME, photos_M)
+        # Copied, since the queue is overwritten below and the backward pass needs what it was.
+        queue_KE, queue_photos_K = self.queue.tokens.clone(), self.queue.photos.clone()
+        masked_MK = (queue_photos_K == EMPTY) | (photos_M[:, None] == queue_photos_K)
+        loss_M = self._nce(anchors_ME, positives_ME, queue_KE, masked_MK)
+        self._measure(positives_ME, queue_KE, masked_MK)
         if self.training:
             self._enqueue(teacher_BTE, negatives_BT, photos_B)
         return global_mean(loss_M.sum(), len(loss_M))
 
-    def _nce(self, anchors_ME: Tensor, positives_ME: Tensor, photos_M: Tensor) -> Tensor:
+    def _nce(self, anchors_ME: Tensor, positives_ME: Tensor, queue_KE: Tensor, masked_MK: Tensor) -> Tensor:
+        # Cosines are bounded, so exp needs no shift by the maximum: half the passes over [M, K] of logsumexp.
         scaled_ME = anchors_ME / self.temperature
         positive_M = (scaled_ME * positives_ME).sum(-1)
-        negative_M: Tensor = SumOfExponentials.apply(scaled_ME, self.queue.tokens, photos_M, self.queue.photos)
-        return torch.log1p(negative_M * (-positive_M).exp())
+        negative_MK = (scaled_ME @ queue_KE.T).float().masked_fill_(masked_MK, -torch.inf).exp()
+        return torch.log1p(negative_MK.sum(-1) * (-positive_M).exp())
 
     @torch.no_grad()
-    def _measure(self, positives_ME: Tensor, photos_M: Tensor) -> None:
+    def _measure(self, positives_ME: Tensor, queue_KE: Tensor, masked_MK: Tensor) -> None:
         some = slice(None, None, max(1, len(positives_ME) // _MEASURED_ANCHORS))
-        positives, photos = positives_ME[some], photos_M[some]
+        positives, masked = positives_ME[some], masked_MK[some]
         count = max(1, len(positives))
-        floor = self._nce(positives, positives, photos).sum() / count
-        equal = positives @ self.queue.tokens.T > _DUPLICATE_COSINE
-        duplicates = (equal & ~no_negatives(photos, self.queue.photos)).sum() / count
+        floor = self._nce(positives, positives, queue_KE, masked).sum() / count
+        duplicates = ((positives @ queue_KE.T > _DUPLICATE_COSINE) & ~masked).sum() / count
         self.measurements = {"floor": float(floor), "duplicates": float(duplicates)}
 
     @torch.no_grad()
@@ -141,41 +140,6 @@ class HiddenStateLoss(nn.Module):
         rows = torch.rand(len(photos_of_all), allowed_BT.shape[1], generator=generator)
         first = process_index() * len(photos_B)
         return rows[first : first + len(photos_B)].to(allowed_BT.device)
-
-
-class SumOfExponentials(torch.autograd.Function):
-    """For each anchor, the sum of exp(anchor . token) over the queue's tokens of other photos: float32 [M].
-
-    Anchors are bounded, so exp needs no shift by the maximum. The gradient, of anchors alone, is the product of the
-    same exponentials with the tokens: it is made beside the sums, some anchors at a time, and [M, K] is never in
-    memory. On a CPU that takes half the time of the same loss by autograd, which was half of a distilled step of the
-    study.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, anchors_ME: Tensor, queue_KE: Tensor, photos_M: Tensor, queue_photos_K: Tensor) -> Tensor:
-        sums_M, gradient_ME = anchors_ME.new_zeros(len(anchors_ME)), torch.zeros_like(anchors_ME)
-        rows = max(1, _AT_ONCE.get(anchors_ME.device.type, _AT_ONCE_ELSEWHERE) // len(queue_KE))
-        for start in range(0, len(anchors_ME), rows):
-            some = slice(start, start + rows)
-            weights = (anchors_ME[some] @ queue_KE.T).float().exp_()
-            weights.masked_fill_(no_negatives(photos_M[some], queue_photos_K), 0.0)
-            sums_M[some] = weights.sum(-1)
-            if ctx.needs_input_grad[0]:
-                gradient_ME[some] = (weights @ queue_KE).float()
-        ctx.save_for_backward(gradient_ME)
-        return sums_M
-
-    @staticmethod
-    def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient_ME,) = ctx.saved_tensors
-        (output_M,) = output_gradients
-        return gradient_ME * output_M[:, None], None, None, None
-
-
-def no_negatives(photos_M: Tensor, queue_photos_K: Tensor) -> Tensor:
-    """Bool [M, K], for each anchor the queue's tokens of its own photo, and empty places."""
-    return (photos_M[:, None] == queue_photos_K) | (queue_photos_K == EMPTY)
 
 
 class HiddenStateError(nn.Module):

@@ -21,9 +21,9 @@ ROUNDS = 15
 # Seconds on two cores of an AMD EPYC at the study's sizes, for the plan: a teacher's step of 32 photos, students' steps
 # of 16 and a teacher's pass over them, a teacher's caption, and the evaluation of a model on 1,000 validation and 4,000
 # test scenes.
-TEACHER_STEP, TEACHER_FORWARD = 0.6, 0.17
+TEACHER_STEP, TEACHER_FORWARD = 0.65, 0.115
 PASSES_OVER_TEXTS = 2.25  # of a teacher over the annotated scenes: their captions, and their questions by eights
-PLAIN_STEP, DISTILLED_STEP, SCST_STEP = 0.09, 0.15, 0.5
+PLAIN_STEP, DISTILLED_STEP, SCST_STEP = 0.075, 0.11, 0.5
 TEACHER_CAPTION, TEACHER_EVALUATION, STUDENT_EVALUATION = 0.025, 240.0, 90.0
 
 

@@ -79,7 +79,7 @@ student differ by more than most of the small differences here.
   the mean and deviation of their regions are those of all 12,000.
 - `own-boxes` is taught by the control, which has seen its own boxes for as many steps as the adapted one has seen the
   student's.
-- `none, longer` has 2.7 times the steps: the ratio of a training that runs its teacher anew at each step. In
+- `none, longer` has 3.0 times the steps: the ratio of a training that runs its teacher anew at each step. In
   fine-tuning the study remembers what its teacher said, so the plain student is given more time than the distilled one
   took.
 - `+ scst` ends with 240 steps of SCST and 60 of questions, which the cell that it goes on from has not had.
