@@ -21,11 +21,6 @@ GENDER_WORDS = """
 women: woman women lady ladies girl girls female females mother daughter bride wife her she
 men: man men gentleman guy guys boy boys male males father son groom husband his he
 """
-GENDERS = {
-    name: frozenset(words.split())
-    for name, _, words in (line.partition(":") for line in GENDER_WORDS.strip().splitlines())
-}
-
 # What else people call COCO's 80 classes; a class's own words go without saying.
 OTHER_NAMES = """
 person: man men woman women boy girl child children kid baby toddler infant people guy lady gentleman player rider
@@ -115,14 +110,23 @@ toothbrush: brush
 """
 
 
+def words_by_name(text: str) -> dict[str, set[str]]:
+    """Of lines `name: word word`; a name may have several lines."""
+    found: dict[str, set[str]] = {}
+    for line in text.strip().splitlines():
+        name, _, words = line.partition(":")
+        found.setdefault(name, set()).update(words.split())
+    return found
+
+
+GENDERS = words_by_name(GENDER_WORDS)
+
+
 class ObjectNames:
     """Whether a caption names an object of a class."""
 
     def __init__(self) -> None:
-        self._names: dict[str, set[str]] = {}
-        for line in OTHER_NAMES.strip().splitlines():
-            label, _, names = line.partition(":")
-            self._names.setdefault(label, set()).update(names.split())
+        self._names = words_by_name(OTHER_NAMES)
 
     def named(self, label: str, caption: str) -> bool:
         """By the class's own name, in one word or several, or by another; in any form."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -191,9 +192,9 @@ class StudyRecipe(StudyTeachers):
 
     def _known_before(self, group: Group, seed: int) -> set[Teaching]:
         """Whose outputs an earlier group or seed has had, in one process."""
-        earlier = self.groups[: self.groups.index(group)] if group in self.groups else ()
-        taught = [one for one in (*earlier, group) if seed > self.teachers or one is not group]
-        return {name for one in taught for name in teachings_of(one.cells, "finetuning")}
+        earlier = list(takewhile(lambda one: one != group, self.groups))
+        earlier += [group] if seed > self.teachers else []
+        return {name for one in earlier for name in teachings_of(one.cells, "finetuning")}
 
     def teachers_of(self, group: Group, cells: Sequence[Cell], seed: int, kind: Kind) -> dict[Teaching, FrozenTeacher]:
         teachers: dict[Teaching, FrozenTeacher] = {}
