@@ -10,6 +10,7 @@ const require = createRequire(import.meta.url);
 const { openInput } = require('../dist/batch/inputs/open-input.js');
 const { ObjectStore } = require('../dist/batch/inputs/s3.js');
 const { limited, survey } = require('../dist/batch/inputs/survey.js');
+const { lockOutput } = require('../dist/batch/lock.js');
 const { scoreCollection } = require('../dist/batch/score-collection.js');
 
 const rows = Number(process.argv[2] ?? 1e6);
@@ -43,8 +44,10 @@ const stub = {
   },
   close: async () => undefined,
 };
-const { seconds, ...summary } = await scoreCollection({
-  output: path.join(folder, 'out.jsonl'),
+const output = path.join(folder, 'out.jsonl');
+const lock = await lockOutput(output);
+const collection = {
+  output,
   format: 'jsonl',
   fields: ['caption', 'score'],
   count: items,
@@ -54,7 +57,9 @@ const { seconds, ...summary } = await scoreCollection({
   showProgress: false,
   options: { batchSize: 8, window: 4, shard: { index: 0, count: 1 }, unordered: false, retryFailed: false },
   createScorer: async () => stub,
-});
+};
+const { seconds, ...summary } = await scoreCollection(collection, lock);
+await lock.release();
 console.log(`${summary.scored} rows in ${seconds} s, the first batch after ${(firstMs / 1e3).toFixed(1)} s`);
 console.log(`heap / resident MB at each tenth: ${memory.join(', ')}`);
 await rm(folder, { recursive: true });

@@ -20,7 +20,7 @@ import { modelId, type ServedModels } from './vision-language/facts';
 
 /** All that ending may take: what a container's supervisor allows, less a margin, before it kills. */
 const CLOSE_MS = 20_000;
-/** Of it, what the inference processes keep for ending themselves. */
+/** Of it, what the inference processes keep for ending themselves, and a collector of traces for the last ones. */
 const CLOSE_INFERENCE_MS = 1_500;
 /** Of probes, of who is refused, and idle ones. */
 const OTHER_CONNECTIONS = 1_000;
@@ -112,10 +112,10 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
       logger.info({ event: 'closing' });
       closing.abort();
       await Promise.all(servers.map((server) => server.close(CLOSE_MS - CLOSE_INFERENCE_MS, CLOSE_GRACE_MS)));
-      await service.close(CLOSE_INFERENCE_MS);
-      await tracing.close().catch((error: unknown) => {
+      const exported = tracing.close().catch((error: unknown) => {
         logger.warn({ event: 'traces_not_exported', err: error });
       });
+      await Promise.all([service.close(CLOSE_INFERENCE_MS), exported]);
     },
   };
 }

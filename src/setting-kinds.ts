@@ -49,7 +49,7 @@ function pairOf(text: string): readonly [string, string] | undefined {
   }
 }
 
-/** An address of http or https, shown without a name and password that stand in it; none by default. */
+/** An address of http or https, secret where a name and password stand in it, and shown without these; none by default. */
 export function address(variable: string): Setting<string> {
   return {
     variable,
@@ -57,6 +57,7 @@ export function address(variable: string): Setting<string> {
     parse: (given) => (/^https?:\/\//i.test(given) && URL.canParse(given) ? given : undefined),
     expected: 'an address like http://localhost:4318',
     show: (given) => given.replace(/^(\w+:\/\/)?[^/@]*@/, '$1***@'),
+    secret: true,
   };
 }
 

@@ -101,6 +101,8 @@ test('headers for traces are percent-decoded', () => {
 
 test('inference processes do not learn what is secret', () => {
   const secrets = ['API_KEY', 'QUEUE_PASSWORD', 'OTEL_EXPORTER_OTLP_HEADERS', 'AWS_SECRET_ACCESS_KEY'];
+  // A name and password may stand in it.
+  secrets.push('OTEL_EXPORTER_OTLP_ENDPOINT');
   const environment = Object.fromEntries([...secrets, 'PORT'].map((variable) => [variable, '1']));
   const inherited = Object.keys(inferenceEnvironment(environment));
   expect(inherited).toEqual(expect.arrayContaining(['PORT']));

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { RunError } from './errors';
 import type { Row } from './item';
 import { JournalPlaces } from './journal-places';
@@ -21,9 +21,9 @@ interface Header {
 }
 
 /**
- * What a run has done, beside its output: a line with the fingerprint and when the run began, then one for each batch with all of its rows, in
- * the order in which they were done. A batch that is there twice counts as it was done last. Half a line at the end is
- * cut off; a batch is there as a whole or not at all.
+ * What a run has done, beside its output: a line with the fingerprint and when the run began, then one for each batch
+ * with all of its rows, in the order in which they were done. A batch that is there twice counts as it was done last.
+ * Half a line at the end is cut off; a batch is there as a whole or not at all.
  */
 export class Journal {
   private appending: Promise<void> = Promise.resolve();
@@ -37,17 +37,21 @@ export class Journal {
     private isFinished: boolean,
   ) {}
 
-  /** Begins a journal. */
+  /** Begins a journal; an earlier one is there until this one's first line is. */
   static async create(file: string, fingerprint: Fingerprint): Promise<Journal> {
-    const handle = await open(file, 'w+');
+    const begun = `${file}.begun`;
+    const handle = await open(begun, 'w+');
     try {
       // By the clock of the files, which a run compares it with: on storage in a network that is another than ours.
       const { mtimeMs: startedAtMs } = await handle.stat();
-      const header = `${JSON.stringify({ [HEADER]: VERSION, started_at_ms: startedAtMs, ...fingerprint })}\n`;
-      await handle.write(header, 0);
-      return new Journal(handle, { fingerprint, startedAtMs }, new JournalPlaces(), Buffer.byteLength(header), false);
+      const line = `${JSON.stringify({ [HEADER]: VERSION, started_at_ms: startedAtMs, ...fingerprint })}\n`;
+      const bytes = Buffer.from(line);
+      await writeWhole(handle, bytes, 0);
+      await rename(begun, file);
+      return new Journal(handle, { fingerprint, startedAtMs }, new JournalPlaces(), bytes.length, false);
     } catch (error) {
       await handle.close();
+      await rm(begun, { force: true });
       throw error;
     }
   }
@@ -210,16 +214,15 @@ function parseHeader(file: string, text: string): Header {
   throw new RunError(`${file} is not the journal of a run of this version; move it away or choose another output.`);
 }
 
-/** @throws RunError that names what differs */
-export function requireSame(earlier: Fingerprint, now: Fingerprint): void {
+/** @returns what differs first, such as `format "csv", not "jsonl"`; nothing where both are the same */
+export function differenceOf(earlier: Fingerprint, now: Fingerprint): string | undefined {
   for (const name of new Set([...Object.keys(earlier), ...Object.keys(now)])) {
     const [before, after] = [earlier[name], now[name]].map((value) =>
       value === undefined ? 'none' : JSON.stringify(value),
     );
     if (before !== after) {
-      throw new RunError(
-        `The output was begun with ${name} ${before}, not ${after}; choose another output, or begin anew with --restart.`,
-      );
+      return `${name} ${before}, not ${after}`;
     }
   }
+  return undefined;
 }

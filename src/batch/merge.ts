@@ -1,5 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import { RunError } from './errors';
-import { type Fingerprint, Journal, requireSame } from './journal';
+import { differenceOf, type Fingerprint, Journal } from './journal';
 import { lockOutput } from './lock';
 import { createFiles, errorsOf, journalOf, openJournal } from './output';
 import type { Field, OutputFormat } from './outputs/formats';
@@ -14,7 +15,8 @@ interface Part {
 }
 
 /**
- * Puts the outputs of all shards together: the same bytes as of a run without shards, journal included.
+ * Puts the outputs of all shards together: the same bytes as of a run without shards, with a journal that such a run goes
+ * on with.
  * @throws RunError when one is missing, not finished, or of another run
  */
 export async function merge(outputs: readonly string[], target: string): Promise<Summary> {
@@ -55,11 +57,11 @@ function requireAllParts(parts: readonly Part[]): Fingerprint {
   const whole = { ...first.journal.fingerprint, shard: '0/1' };
   const [, count = 1] = shardOf(first.journal.fingerprint);
   for (const { output, journal } of parts) {
-    const [index] = shardOf(journal.fingerprint);
-    try {
-      requireSame({ ...first.journal.fingerprint, shard: `${index ?? 0}/${count}` }, journal.fingerprint);
-    } catch (cause) {
-      throw new RunError(`${output} is of another run than ${first.output}: ${(cause as Error).message}`, { cause });
+    const [index = 0] = shardOf(journal.fingerprint);
+    const expected = { ...first.journal.fingerprint, shard: `${index}/${count}` };
+    const difference = differenceOf(expected, journal.fingerprint);
+    if (difference !== undefined) {
+      throw new RunError(`${output} is of another run than ${first.output}, which has ${difference}.`);
     }
   }
   const missing = Array.from({ length: count }, (_, n) => n).filter((n) => !parts.some(({ index }) => index === n));
@@ -76,7 +78,7 @@ async function writeWhole(target: string, fingerprint: Fingerprint, parts: reado
     format: OutputFormat;
     fields: Field[];
   };
-  const journal = await openJournal(target, fingerprint, false);
+  const journal = await openJournal(target, fingerprint);
   const progress = new Progress(items, false);
   const files = await createFiles(target, format, fields);
   try {
@@ -95,7 +97,8 @@ async function* mergedBatches(count: number, parts: readonly Part[], journal: Jo
     if (rows === undefined) {
       throw new RunError(`Batch ${batch} is in no shard; start their runs again.`);
     }
-    if (!journal.has(batch)) {
+    // A shard may have scored it again since an earlier merging.
+    if (!isDeepStrictEqual(await journal.read(batch), rows)) {
       await journal.append(batch, rows);
     }
     yield { rows, resumed: false };

@@ -2,24 +2,27 @@ import { rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { RunError } from './errors';
 import { exists } from './exists';
-import { type Fingerprint, Journal, requireSame } from './journal';
+import { differenceOf, type Fingerprint, Journal } from './journal';
 import { ERRORS_FORMAT, type Field, formatNamed, type OutputFormat } from './outputs/formats';
 import { ResultsFile } from './outputs/results-file';
 
 /** Files of a run that stand beside its output. */
 export const journalOf = (output: string): string => `${output}.journal`;
 export const errorsOf = (output: string): string => `${output}.errors.jsonl`;
+/** What came by standard input. */
+export const spoolOf = (output: string): string => `${output}.stdin`;
 
 /** @returns what the name of the output says */
-export function formatOf(output: string): OutputFormat {
+export function resultsFormatOf(output: string): OutputFormat {
   return path.extname(output).toLowerCase() === '.csv' ? 'csv' : 'jsonl';
 }
 
 /**
  * The journal of an output, to go on with or to begin.
+ * @param restart whether to begin anew; undefined where nobody can ask for that
  * @throws RunError when the output is not of such a run
  */
-export async function openJournal(output: string, fingerprint: Fingerprint, restart: boolean): Promise<Journal> {
+export async function openJournal(output: string, fingerprint: Fingerprint, restart?: boolean): Promise<Journal> {
   const earlier = await Journal.open(journalOf(output));
   if (earlier === undefined) {
     if (((await stat(output).catch(() => undefined))?.size ?? 0) > 0) {
@@ -33,11 +36,11 @@ export async function openJournal(output: string, fingerprint: Fingerprint, rest
     await earlier.close();
     return Journal.create(journalOf(output), fingerprint);
   }
-  try {
-    requireSame(earlier.fingerprint, fingerprint);
-  } catch (error) {
+  const difference = differenceOf(earlier.fingerprint, fingerprint);
+  if (difference !== undefined) {
     await earlier.close();
-    throw error;
+    const orAnew = restart === undefined ? '' : ', or begin anew with --restart';
+    throw new RunError(`The output was begun with ${difference}; choose another output${orAnew}.`);
   }
   return earlier;
 }
@@ -62,6 +65,6 @@ export async function createFiles(
   }
 }
 
-export async function removeSpool(file: string): Promise<void> {
-  await rm(file, { force: true });
+export async function removeSpool(output: string): Promise<void> {
+  await rm(spoolOf(output), { force: true });
 }

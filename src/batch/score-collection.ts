@@ -1,6 +1,6 @@
 import type { InputItem } from './item';
 import type { Fingerprint } from './journal';
-import { lockOutput, type OutputLock } from './lock';
+import type { OutputLock } from './lock';
 import { createFiles, isWhole, openJournal } from './output';
 import type { Field, OutputFormat } from './outputs/formats';
 import type { Writer } from './outputs/results-file';
@@ -29,35 +29,28 @@ export interface Collection {
 
 /**
  * Scores a collection into an output, or what an earlier run has left of it.
+ * @param lock of the output, held by the caller
  * @throws RunError when the output is another run's
  */
-export async function scoreCollection(collection: Collection): Promise<Summary> {
+export async function scoreCollection(collection: Collection, lock: OutputLock): Promise<Summary> {
   const { output, format, fields, options } = collection;
-  const lock = await lockOutput(output);
+  const journal = await openJournal(output, collection.fingerprint, collection.restart);
   try {
-    const journal = await openJournal(output, collection.fingerprint, collection.restart);
+    const nothingToDo = (await isWhole(output, journal)) && !(options.retryFailed && journal.failedRows > 0);
+    const progress = new Progress(itemsOfShard(collection), collection.showProgress && !nothingToDo);
+    const files = nothingToDo ? [] : await createFiles(output, format, fields);
+    const writers = [...files, ...(collection.others ?? [])];
+    const scorer = new LazyScorer(collection.createScorer, lock);
     try {
-      const nothingToDo = (await isWhole(output, journal)) && !(options.retryFailed && journal.failedRows > 0);
-      const progress = new Progress(itemsOfShard(collection), collection.showProgress && !nothingToDo);
-      const files = nothingToDo ? [] : await createFiles(output, format, fields);
-      const writers = [...files, ...(collection.others ?? [])];
-      const scorer = new LazyScorer(collection.createScorer, lock);
-      try {
-        await run(collection.items(), scorer, journal, writers, progress, {
-          ...options,
-          retryFailed: options.retryFailed && !nothingToDo,
-        });
-      } finally {
-        progress.stop();
-        await scorer.close();
-        await Promise.all(writers.map((writer) => writer.close()));
-      }
-      return summaryOf(output, progress);
+      await run(collection.items(), scorer, journal, writers, progress, options);
     } finally {
-      await journal.close();
+      progress.stop();
+      await scorer.close();
+      await Promise.all(writers.map((writer) => writer.close()));
     }
+    return summaryOf(output, progress);
   } finally {
-    await lock.release();
+    await journal.close();
   }
 }
 

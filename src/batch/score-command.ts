@@ -3,12 +3,15 @@ import type { Settings } from '../config';
 import { type ModelFacts, readModelFacts } from '../vision-language/facts';
 import type { DecodingOptions } from '../vision-language/results';
 import { RunError } from './errors';
+import type { InputOptions } from './inputs/input';
 import { openInput } from './inputs/open-input';
 import { ObjectStore } from './inputs/s3';
-import { askingEach, limited, type Survey, survey } from './inputs/survey';
+import { askingEach, asSurveyed, limited, type Survey, survey } from './inputs/survey';
+import type { InputItem } from './item';
 import type { Fingerprint } from './journal';
+import { lockOutput } from './lock';
 import type { Options } from './options';
-import { formatOf, removeSpool } from './output';
+import { removeSpool, resultsFormatOf, spoolOf } from './output';
 import { needsIds, type OutputFormat } from './outputs/formats';
 import { ReportFiles } from './outputs/report-files';
 import { hasSidecar, Sidecars } from './outputs/sidecars';
@@ -21,74 +24,86 @@ import type { Summary } from './summary';
  * @throws RunError, and errors of the file system, with a sentence for the user
  */
 export async function score(inputs: readonly string[], options: Options, settings: Settings): Promise<Summary> {
-  const spool = `${options.out}.stdin`;
-  const inputFormat = options.null ? 'list0' : options.inputFormat;
-  const { images, answers, limit, question: questions, sidecar } = options;
-  const store = new ObjectStore({ pathStyle: settings.s3PathStyle, maxAttempts: settings.s3MaxAttempts });
+  const lock = await lockOutput(options.out);
   try {
-    const input = await openInput(inputs, {
-      spool,
-      store,
-      ...(inputFormat && { format: inputFormat }),
-      ...(images !== undefined && { images }),
-      ...(answers !== undefined && { answers }),
-    });
-    const items = (): ReturnType<typeof limited> => limited(askingEach(input, questions), limit);
-    const known = await survey(items());
-    const format = options.format ?? formatOf(options.out);
-    requireFit(format, known);
-    if (sidecar && known.firstWithoutFolder !== undefined) {
-      throw new RunError(`${known.firstWithoutFolder} lies where no sidecar is written; leave --sidecar out.`);
-    }
-    if (options.skipExisting && sidecar === undefined) {
-      throw new RunError('--skip-existing looks at sidecars; say which by --sidecar.');
-    }
-    const facts = await readModelFacts(options.bundle);
-    const decoding = decodingOptions(options, facts);
-    const choice = await chooseScorer({ options, settings, facts, decoding, store });
-    const fingerprint = {
-      ...choice.dependsOn,
-      ...decodingNames(decoding),
-      input: known.sha256,
-      items: known.items,
-      format,
-      fields: options.fields,
-      batch_size: options.batchSize,
-      shard: `${options.shard.index}/${options.shard.count}`,
-      skip_existing: options.skipExisting ?? false,
-    };
-    const collection: Collection = {
-      output: options.out,
-      format,
-      fields: options.fields,
-      count: known.items,
-      items,
-      fingerprint,
-      restart: options.restart ?? false,
-      others: [
-        ...(options.report === undefined ? [] : [new ReportFiles(options.report)]),
-        ...(sidecar ? [new Sidecars(sidecar, options.overwrite ?? false)] : []),
-      ],
-      showProgress: true,
-      options: {
-        batchSize: options.batchSize,
-        window: choice.window,
-        shard: options.shard,
-        unordered: options.unordered ?? false,
-        retryFailed: options.retryFailed ?? false,
-        ...(options.skipExisting &&
-          sidecar && { isDone: ({ image }, startedAtMs) => hasSidecar(image, sidecar, startedAtMs) }),
-      },
-      createScorer: () => choice.create(runOf(fingerprint)),
-    };
-    return await scoreCollection(collection);
+    return await scoreCollection(await collectionOf(inputs, options, settings), lock);
   } finally {
-    await removeSpool(spool);
+    await removeSpool(options.out);
+    await lock.release();
   }
 }
 
-/** @throws RunError where the format has no place for an item's result, or the same one for two */
-function requireFit(format: OutputFormat, known: Survey): void {
+/** Goes through the input once, and says what is to be made of it. */
+async function collectionOf(inputs: readonly string[], options: Options, settings: Settings): Promise<Collection> {
+  const { sidecar, batchSize, fields } = options;
+  const store = new ObjectStore({ pathStyle: settings.s3PathStyle, maxAttempts: settings.s3MaxAttempts });
+  const input = await openInput(inputs, inputOptions(options, store));
+  const items = (): AsyncIterable<InputItem> => limited(askingEach(input, options.question), options.limit);
+  const known = await survey(items());
+  const format = options.format ?? resultsFormatOf(options.out);
+  requireFit(format, options, known);
+  const facts = await readModelFacts(options.bundle);
+  const decoding = decodingOptions(options, facts);
+  const choice = await chooseScorer({ options, settings, facts, decoding, store });
+  const fingerprint = {
+    ...choice.dependsOn,
+    ...decodingNames(decoding),
+    input: known.sha256,
+    items: known.items,
+    format,
+    fields,
+    batch_size: batchSize,
+    shard: `${options.shard.index}/${options.shard.count}`,
+    skip_existing: options.skipExisting ?? false,
+  };
+  return {
+    output: options.out,
+    format,
+    fields,
+    count: known.items,
+    items: () => asSurveyed(items(), known),
+    fingerprint,
+    restart: options.restart ?? false,
+    others: [
+      ...(options.report === undefined ? [] : [new ReportFiles(options.report)]),
+      ...(sidecar ? [new Sidecars(sidecar, options.overwrite ?? false)] : []),
+    ],
+    showProgress: true,
+    options: {
+      batchSize,
+      window: choice.window,
+      shard: options.shard,
+      unordered: options.unordered ?? false,
+      retryFailed: options.retryFailed ?? false,
+      ...(options.skipExisting &&
+        sidecar && { isDone: ({ image }, startedAtMs) => hasSidecar(image, sidecar, startedAtMs) }),
+    },
+    createScorer: () => choice.create(runOf(fingerprint)),
+  };
+}
+
+function inputOptions(
+  { out, null: endsInNull, inputFormat, images, answers }: Options,
+  store: ObjectStore,
+): InputOptions {
+  const format = endsInNull ? 'list0' : inputFormat;
+  return {
+    spool: spoolOf(out),
+    store,
+    ...(format && { format }),
+    ...(images !== undefined && { images }),
+    ...(answers !== undefined && { answers }),
+  };
+}
+
+/** @throws RunError where there is no place for an item's result, or the same one for two */
+function requireFit(format: OutputFormat, { sidecar, skipExisting }: Options, known: Survey): void {
+  if (sidecar && known.firstWithoutFolder !== undefined) {
+    throw new RunError(`${known.firstWithoutFolder} lies where no sidecar is written; leave --sidecar out.`);
+  }
+  if (skipExisting && sidecar === undefined) {
+    throw new RunError('--skip-existing looks at sidecars; say which by --sidecar.');
+  }
   if (!needsIds(format)) {
     return;
   }

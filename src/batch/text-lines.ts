@@ -11,8 +11,16 @@ export interface Line {
   readonly whole: boolean;
 }
 
+/** What some editors begin a file with; no part of its text. */
+const BYTE_ORDER_MARK = '\uFEFF';
+
+export function withoutMark(text: string): string {
+  return text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text;
+}
+
 /**
- * Reads a file line by line. Not `readline`, which also breaks at U+2028 in the middle of a string.
+ * Reads a file line by line, without a byte order mark. Not `readline`, which also breaks at U+2028 in the middle of a
+ * string.
  * @param separator one byte
  */
 export async function* readLines(file: string, separator = '\n'): AsyncGenerator<Line> {
@@ -24,7 +32,7 @@ export async function* readLines(file: string, separator = '\n'): AsyncGenerator
     for (let at = chunk.indexOf(breakByte); at >= 0; at = chunk.indexOf(breakByte, from)) {
       const line = rest.length === 0 ? chunk.subarray(from, at) : Buffer.concat([...rest, chunk.subarray(from, at)]);
       rest = [];
-      yield { text: line.toString('utf8'), offset, bytes: line.length + 1, whole: true };
+      yield { text: textOf(line, offset), offset, bytes: line.length + 1, whole: true };
       offset += line.length + 1;
       from = at + 1;
     }
@@ -34,6 +42,11 @@ export async function* readLines(file: string, separator = '\n'): AsyncGenerator
   }
   const last = Buffer.concat(rest);
   if (last.length > 0) {
-    yield { text: last.toString('utf8'), offset, bytes: last.length, whole: false };
+    yield { text: textOf(last, offset), offset, bytes: last.length, whole: false };
   }
+}
+
+function textOf(line: Buffer, offset: number): string {
+  const text = line.toString('utf8');
+  return offset === 0 ? withoutMark(text) : text;
 }

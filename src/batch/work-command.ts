@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { Command } from 'commander';
 import type { Settings } from '../config';
+import { readyOrRefused } from '../inference/ready-or-refused';
 import { createLogger } from '../logger';
-import { readModelFacts } from '../vision-language/facts';
+import { modelId, readModelFacts } from '../vision-language/facts';
 import { ObjectStore } from './inputs/s3';
 import { LARGEST_BATCH, queueAddress, wholeNumber } from './options';
-import { AHEAD, createScoringService } from './scorers/scoring-service';
+import { AHEAD, startScoringService } from './scorers/scoring-service';
 
 export interface WorkOptions {
   readonly queue: string;
@@ -25,12 +26,12 @@ export function withWorkOptions(command: Command, settings: Settings): Command {
 
 /**
  * Scores batches of whatever runs are at the queue, until SIGTERM or SIGINT: then those under way are finished.
- * @throws RunError when there is no queue
+ * @throws RunError when there is no queue, BundleError when the bundle cannot be served
  */
 export async function work(options: WorkOptions, settings: Settings): Promise<void> {
   const { bundle, workers: processes } = options;
   const logger = createLogger(settings.logLevel);
-  const { manifestSha256, name, version } = await readModelFacts(bundle);
+  const facts = await readModelFacts(bundle);
   // Loaded where they are needed: they take their time.
   const { connectToQueue, endConnection } = await import('./queue/connection.js');
   const { QueueWorker } = await import('./queue/worker.js');
@@ -38,23 +39,31 @@ export async function work(options: WorkOptions, settings: Settings): Promise<vo
   const connection = await connectToQueue(address, (reason) => {
     logger.warn({ event: 'queue_lost', reason });
   });
-  const told = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
-  const service = await createScoringService(bundle, processes, LARGEST_BATCH, settings, (warning) => {
-    logger.warn({ event: 'device_fallback', warning });
+  const told = new AbortController();
+  const untilTold = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]).then(() => {
+    told.abort();
   });
-  const worker = new QueueWorker({
-    connection,
-    bundle: manifestSha256,
-    service,
-    // Beside the batch that each process works on, one that is decoded meanwhile.
-    concurrency: (1 + AHEAD) * processes,
-    store: new ObjectStore({ pathStyle: settings.s3PathStyle, maxAttempts: settings.s3MaxAttempts }),
-    lockSeconds: options.lockSeconds,
-    logger,
-  });
-  logger.info({ event: 'ready', model: `${name}@${version}`, processes });
-  await told;
-  logger.info({ event: 'closing' });
-  await endConnection(connection, worker.close());
-  await service.close(0);
+  const service = startScoringService(bundle, processes, LARGEST_BATCH, settings, logger);
+  let worker: InstanceType<typeof QueueWorker> | undefined;
+  try {
+    await Promise.race([readyOrRefused(service), untilTold]);
+    if (!told.signal.aborted) {
+      worker = new QueueWorker({
+        connection,
+        bundle: facts.manifestSha256,
+        service,
+        // Beside the batch that each process works on, one that is decoded meanwhile.
+        concurrency: (1 + AHEAD) * processes,
+        store: new ObjectStore({ pathStyle: settings.s3PathStyle, maxAttempts: settings.s3MaxAttempts }),
+        lockSeconds: options.lockSeconds,
+        logger,
+      });
+      logger.info({ event: 'ready', model: modelId(facts), processes });
+      await untilTold;
+    }
+  } finally {
+    logger.info({ event: 'closing' });
+    await endConnection(connection, worker?.close() ?? Promise.resolve());
+    await service.close(0);
+  }
 }

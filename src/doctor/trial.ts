@@ -1,6 +1,7 @@
 import type { Settings } from '../config';
 import { messageOf } from '../errors';
 import { createInferenceService } from '../inference/create-service';
+import { readyOrRefused } from '../inference/ready-or-refused';
 import type { Logger } from '../logger';
 import { Bundle } from '../onnx/bundle';
 import { modelId, precisionOn, readModelFacts } from '../vision-language/facts';
@@ -43,7 +44,7 @@ export async function tryDevice(
     logger,
   });
   try {
-    await service.ready();
+    await readyOrRefused(service);
     const { defaults: options, precisions } = await readModelFacts(settings.modelDir);
     const job = { task: 'caption', image, options, priority: 'interactive' } as const;
     await service.run(job);

@@ -5,6 +5,7 @@ import { keepPace, type Pace } from './body-pace';
 import { countBytes } from './counted-body';
 import { type Form, formTooLarge, readForm } from './form';
 import { LIMITS } from './limits';
+import { waitsToBeAsked } from './request-headers';
 
 /** What a request carries: a form, a photo alone (a form of one file), or JSON. */
 export type Body = ({ readonly kind: 'form' } & Form) | { readonly kind: 'json'; readonly fields: object };
@@ -52,7 +53,7 @@ export function readBody(
   onBytes: (bytes: number) => ServiceError | undefined,
 ): Promise<Body> {
   const { read } = findReader(request.headers);
-  if (request.get('Expect') === '100-continue') {
+  if (waitsToBeAsked(request.headers)) {
     response.writeContinue();
     response.locals.bodyInvited = true;
   }

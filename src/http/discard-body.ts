@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { waitsToBeAsked } from './request-headers';
 
 /** Long enough for an honest sender on a local network. */
 const DISCARD_MS = 2_000;
@@ -23,7 +24,7 @@ export async function discardBody(
     return;
   }
   const isSlow = status === 408;
-  const isUnsent = request.headers.expect === '100-continue' && !bodyInvited;
+  const isUnsent = waitsToBeAsked(request.headers) && !bodyInvited;
   if (isSlow || isUnsent || !(await readToEnd(request, limitOf(status)))) {
     response.setHeader('Connection', 'close');
   }

@@ -24,7 +24,7 @@ const options = {
     fieldArrayIndexLimit: 0,
     headerPairs: 20,
   },
-  streamHandler: countBytes,
+  streamHandler: limitWhole,
 };
 const upload = multer(options).any();
 
@@ -50,7 +50,7 @@ export async function readForm(request: Request, response: Response): Promise<Fo
 }
 
 /** Multer limits each part but not their sum, and a chunked body does not say its size. */
-function countBytes(request: Request, parser: Writable): void {
+function limitWhole(request: Request, parser: Writable): void {
   let bytes = 0;
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length;

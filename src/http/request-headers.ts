@@ -32,3 +32,8 @@ export function readTreatment(document: ApiDocument, headers: IncomingHttpHeader
     timeoutMs: wishes['X-Request-Timeout-Ms'] ?? timeoutMs,
   };
 }
+
+/** Whether a client sends its body only when it is told to; the value's case does not count (RFC 9110, 10.1.1). */
+export function waitsToBeAsked({ expect }: IncomingHttpHeaders): boolean {
+  return expect?.toLowerCase() === '100-continue';
+}

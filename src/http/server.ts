@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { answerToUnread } from './unread';
 
 /** The largest form at 2 Mbit/s; Node ends the connection of a request that takes longer to arrive. */
 const REQUEST_ARRIVAL_MS = 256_000;
@@ -21,7 +23,9 @@ export interface ServerOptions {
 
 /** What is known of a connection: it has one request in work at a time, so that it holds what one request does. */
 interface Line {
-  isBusy: boolean;
+  readonly socket: Socket;
+  /** To the request in work. */
+  response: ServerResponse | undefined;
   /** Requests that were sent before the answer to another; each begins its work when it is called. */
   readonly ahead: (() => void)[];
 }
@@ -32,7 +36,7 @@ const QUIET_TURN_MS = 2_000;
 /** A listening HTTP server that can be drained. */
 export class HttpServer {
   /** Node's own closeIdleConnections leaves out those that have asked nothing yet, such as a browser opens in advance. */
-  private readonly lines = new Map<Socket, Line>();
+  private readonly lines = new Map<Duplex, Line>();
   private readonly responses = new Set<ServerResponse>();
   /** Connections and requests that have come so far. */
   private arrivals = 0;
@@ -41,11 +45,19 @@ export class HttpServer {
   private constructor(private readonly server: Server) {
     server.on('connection', (socket: Socket) => {
       this.arrivals += 1;
-      this.lines.set(socket, { isBusy: false, ahead: [] });
+      this.lines.set(socket, { socket, response: undefined, ahead: [] });
       socket.once('close', () => this.lines.delete(socket));
     });
+    server.on('clientError', (error, socket) => {
+      // In the middle of a response another would be taken for a part of it.
+      if (this.lines.get(socket)?.response?.headersSent === true) {
+        socket.destroy();
+      } else {
+        socket.end(answerToUnread(error), () => socket.destroy());
+      }
+    });
     server.on('timeout', (socket: Socket) => {
-      if (socket.writableLength > 0 || this.lines.get(socket)?.isBusy !== true) {
+      if (socket.writableLength > 0 || this.lines.get(socket)?.response === undefined) {
         socket.destroy();
       }
     });
@@ -66,7 +78,7 @@ export class HttpServer {
       });
     };
     // `app` refuses a body before a client that asks (Expect: 100-continue) has sent it.
-    server.on('request', onRequest).on('checkContinue', onRequest);
+    server.on('request', onRequest).on('checkContinue', onRequest).on('checkExpectation', onRequest);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject).listen(port, host, resolve);
     });
@@ -93,8 +105,8 @@ export class HttpServer {
     await this.takeAllThatWait();
     const closed = new Promise((resolve) => this.server.close(resolve));
     await sleep(graceMs);
-    for (const [socket, { isBusy }] of this.lines) {
-      if (!isBusy) {
+    for (const { socket, response } of this.lines.values()) {
+      if (response === undefined) {
         socket.destroySoon();
       }
     }
@@ -127,7 +139,7 @@ export class HttpServer {
       this.follow(socket, line, response);
       begin();
     };
-    if (line.isBusy) {
+    if (line.response !== undefined) {
       line.ahead.push(work);
     } else {
       work();
@@ -135,14 +147,14 @@ export class HttpServer {
   }
 
   private follow(socket: Socket, line: Line, response: ServerResponse): void {
-    line.isBusy = true;
+    line.response = response;
     this.responses.add(response);
     if (this.closing) {
       sayLast(response);
     }
     response.once('close', () => {
       this.responses.delete(response);
-      line.isBusy = false;
+      line.response = undefined;
       if (socket.destroyed) {
         return;
       }

@@ -13,7 +13,7 @@ export interface TraceExport {
 }
 
 /** A collector that does not answer must not hold up the end of the server. */
-const EXPORT_TIMEOUT_MS = 2_000;
+const EXPORT_TIMEOUT_MS = 1_500;
 
 /** What is known of a request at its end. */
 export interface RequestEnd {

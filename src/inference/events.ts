@@ -30,9 +30,9 @@ export interface InferenceEvents {
   photoAnswered: [{ readonly cached: boolean }];
   /** Nobody waits for a job any more. */
   jobDropped: [{ readonly when: 'waiting' | 'running' }];
-  /** A process has loaded the bundles; so long a unit took it in its last warm-up batch. */
-  processReady: [{ readonly msPerUnit: number; readonly device: Device }];
-  /** What a process, counted from 0, had in memory at the end of a batch. */
+  /** A process, counted from 0, has loaded the bundles; so long a unit took it in its last warm-up batch. */
+  processReady: [{ readonly slot: number; readonly msPerUnit: number; readonly device: Device }];
+  /** What a process had in memory at the end of a batch. */
   processMemory: [{ readonly slot: number; readonly residentBytes: number }];
   processGone: [{ readonly reason: 'closed' | 'died' | 'hung' }];
 }

@@ -76,7 +76,7 @@ export class ProcessPool {
     let failuresInARow = 0;
     while (!this.closing.signal.aborted) {
       const process = await this.start(slot);
-      const hasLoaded = process !== undefined && (await this.load(process, onLoaded, onRefused));
+      const hasLoaded = process !== undefined && (await this.load(slot, process, onLoaded, onRefused));
       failuresInARow = hasLoaded ? 0 : failuresInARow + 1;
       const how = (await process?.exited) ?? 'was not started';
       this.options.logger.info({ event: 'inference_process_gone', pid: process?.pid, how });
@@ -106,6 +106,7 @@ export class ProcessPool {
 
   /** @returns whether it has loaded the bundles; one that could not is killed */
   private async load(
+    slot: number,
     process: InferenceProcess,
     onLoaded: () => void,
     onRefused: (reason: Error) => void,
@@ -119,7 +120,7 @@ export class ProcessPool {
         logger.warn({ event: 'device_fallback', pid, device: device.name, reason: device.fallback });
       }
       onLoaded();
-      this.events.emit('processReady', { msPerUnit, device });
+      this.events.emit('processReady', { slot, msPerUnit, device });
       return true;
     } catch (error) {
       logger.error({ event: 'inference_process_failed', pid, err: error });

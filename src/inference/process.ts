@@ -202,6 +202,9 @@ export class InferenceProcess {
         this.waiting.set(id, { resolve, reject });
         this.child.send(message, (error) => {
           if (error !== null) {
+            // Its exit may be heard of later than the next batch is given out.
+            this.currentStatus = 'gone';
+            this.kill();
             reject(new ProcessDied('The inference process cannot be reached', { cause: error }));
           }
         });

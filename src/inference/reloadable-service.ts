@@ -5,13 +5,11 @@ import { Bundle } from '../onnx/bundle';
 import { BundleError } from '../onnx/manifest';
 import { factsOf, modelId, type ModelFacts, type ServedModels } from '../vision-language/facts';
 import { EVENT_NAMES, type InferenceEvents } from './events';
+import { readyOrRefused } from './ready-or-refused';
 import type { InferenceService, JobResult, PhotoJob, ReadyState } from './service';
 
 /** What drains no longer than this holds up nobody: requests have deadlines of their own. */
 const DRAIN_MS = 600_000;
-
-/** Of new bundles, before all are ready: one that dies may be chance, as many as this are the bundles' fault. */
-const MOST_DEATHS = 3;
 
 interface Generation {
   readonly models: ServedModels;
@@ -138,26 +136,6 @@ export class ReloadableService implements InferenceService {
       });
     }
     return { models, service };
-  }
-}
-
-/** @throws BundleError also where process after process dies: by itself a service goes on trying */
-async function readyOrRefused(service: InferenceService): Promise<void> {
-  let deaths = 0;
-  let count = (): void => undefined;
-  const refused = new Promise<never>((_resolve, reject) => {
-    count = () => {
-      deaths += 1;
-      if (deaths === MOST_DEATHS) {
-        reject(new BundleError(`${deaths} processes have ended while they loaded the bundles; the log says how.`));
-      }
-    };
-  });
-  service.events.on('processGone', count);
-  try {
-    await Promise.race([service.ready(), refused]);
-  } finally {
-    service.events.off('processGone', count);
   }
 }
 

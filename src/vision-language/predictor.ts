@@ -6,6 +6,7 @@ import { Tokenizer } from '../text/tokenizer';
 import { rankAnswers } from './answers';
 import { readCaptions } from './captions';
 import { EncodingCache } from './encoding-cache';
+import { modelId } from './facts';
 import { type GeneratedCaptions, VisionLanguageModel } from './model';
 import { type EncodedPhoto, PhotoEncoder, type PhotoRequest } from './photo-encoder';
 import { objectWeights, readRegions } from './regions';
@@ -63,7 +64,7 @@ export class Predictor {
     const { name, version, image } = bundle.manifest;
     const model = await VisionLanguageModel.load(bundle, session);
     const stages = new Stages(onStage);
-    const cache = new EncodingCache(`${name}@${version}`, cacheBytes);
+    const cache = new EncodingCache(modelId({ name, version }), cacheBytes);
     return new Predictor(
       bundle,
       model,

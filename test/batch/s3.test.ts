@@ -40,6 +40,7 @@ describeWith(WEED)('photos in a store that speaks S3', () => {
     const others = [
       ['in/notes.txt', Buffer.from('no photo')],
       ['in2/c.jpg', goldenImage('exif-2.jpg')],
+      ['in2/d.jpg', goldenImage('large.jpg')],
       ['large.jpg', new Uint8Array(BYTES_OVER_LIMIT)],
     ] as const;
     await server.fill('photos', new Map([...PHOTOS, ...others]));
@@ -133,6 +134,15 @@ describeWith(WEED)('photos in a store that speaks S3', () => {
     const { code, printed } = await run([...args, '--json']);
     expect([code, JSON.parse(printed)]).toEqual([0, expect.objectContaining({ items: 4, scored: 4, resumed: 1 })]);
     expect(readFileSync(out(), 'utf8')).toBe(unbroken);
+  });
+
+  test('one whose connection is cut in its middle is asked for again', async () => {
+    const proxy = await Proxy.start(Number(new URL(server.endpoint).port), { maxBytes: 20_000, maxCuts: 2 });
+    const { code } = await run([listOf('s3://photos/in2/d.jpg'), '-0'], {
+      AWS_ENDPOINT_URL: `http://127.0.0.1:${proxy.port}`,
+    });
+    await proxy.stop();
+    expect([code, proxy.cuts]).toEqual([0, 2]);
   });
 
   describe('in shards', () => {

@@ -112,6 +112,22 @@ test('shards merged are the bytes of the whole; one that is missing or another r
   expect(await refused('0.jsonl', 'nothing.jsonl')).toContain('is not there');
 });
 
+test('a shard that was mended is in what is merged anew, and in what goes on from there', async () => {
+  const run = (name: string, ...args: string[]): Promise<{ code: number | null }> =>
+    score([photos(), '--out', at(name), '--batch-size', '1', ...args]);
+  const merge = (): Promise<{ code: number | null }> =>
+    score(['merge', at('0.jsonl'), at('1.jsonl'), '--out', at('merged.jsonl')]);
+  await run('0.jsonl', '--shard', '0/2');
+  await run('1.jsonl', '--shard', '1/2');
+  expect((await merge()).code).toBe(SOME_PHOTO_FAILED);
+  writeFileSync(photos('broken.jpg'), goldenImage('exif-6.jpg'));
+  await run('1.jsonl', '--shard', '1/2', '--retry-failed');
+  expect((await merge()).code).toBe(0);
+  const merged = readFileSync(at('merged.jsonl'), 'utf8');
+  expect((await run('merged.jsonl')).code).toBe(0);
+  expect(readFileSync(at('merged.jsonl'), 'utf8')).toBe(merged);
+});
+
 test('a run with another question, model or input is refused by name, and --restart begins anew', async () => {
   await score([photos(), '--out', out()]);
   const before = readFileSync(out(), 'utf8');
@@ -134,8 +150,12 @@ test('one run writes an output at a time', async () => {
   while (!existsSync(`${out()}.journal`)) {
     await sleep(5);
   }
-  const { code, said } = await score([photos(), '--out', out()]);
-  expect([code, said]).toEqual([CANNOT_RUN, expect.stringContaining('Another run is writing')]);
+  writeFileSync(`${out()}.stdin`, 'what the first may have been given');
+  for (const input of [photos(), '-']) {
+    const { code, said } = await score([input, '--out', out()]);
+    expect([code, said]).toEqual([CANNOT_RUN, expect.stringContaining('Another run is writing')]);
+  }
+  expect(readFileSync(`${out()}.stdin`, 'utf8')).toBe('what the first may have been given');
   first.kill('SIGKILL');
 });
 

@@ -44,7 +44,15 @@ test('while the server closes it is not ready, and refuses new work before it re
 });
 
 test('the models are listed with their limits and defaults, and what they run on', async () => {
-  server.service.events.emit('processReady', { msPerUnit: 1, device: { name: 'cpu', fallback: 'no CUDA' } });
+  const { events } = server.service;
+  // A GPU that works again for the next process in its place is not said to be out of use.
+  for (const device of [
+    { name: 'webgpu', fallback: 'CUDA is busy' },
+    { name: 'cpu', fallback: 'no CUDA' },
+  ]) {
+    events.emit('processReady', { slot: 0, msPerUnit: 1, device });
+  }
+  events.emit('processReady', { slot: 1, msPerUnit: 1, device: { name: 'cpu', fallback: 'no CUDA' } });
   expect((await server.get('/models')).body).toEqual({
     models: [
       {
@@ -79,7 +87,7 @@ test('metrics count requests by route and outcome, and never by a path that a cl
 
 test('metrics show what inference tells: stages, batches, retries, what was dropped, processes', async () => {
   const { events } = server.service;
-  events.emit('processReady', { msPerUnit: 90, device: { name: 'cpu', fallback: 'no CUDA' } });
+  events.emit('processReady', { slot: 0, msPerUnit: 90, device: { name: 'cpu', fallback: 'no CUDA' } });
   events.emit('processMemory', { slot: 1, residentBytes: 5e8 });
   events.emit('batchStarted', { units: 5, waitsMs: [20, 40] });
   events.emit('stage', { stage: 'detect', photos: 2, ms: 250 });

@@ -28,6 +28,17 @@ function client(): Socket {
   return socket;
 }
 
+/** All that the server says to it on a connection that it then ends. */
+async function allOf(socket: Socket, sent: string): Promise<string> {
+  let answer = '';
+  socket.on('data', (chunk: Buffer) => {
+    answer += chunk.toString();
+  });
+  socket.write(sent);
+  await once(socket, 'close');
+  return answer;
+}
+
 test('requests that a connection sends ahead are worked on one after the other, in their order', async () => {
   const inWork: ServerResponse[] = [];
   await listen((_request, response) => inWork.push(response));
@@ -90,6 +101,29 @@ test('one that waits for an answer is not, however long it takes', async () => {
   socket.write(GET);
   const [answer] = (await once(socket, 'data')) as [Buffer];
   expect(answer.toString()).toContain('late');
+});
+
+test.each<[string, string, number, string]>([
+  ['is no HTTP', 'no request\r\n\r\n', 400, 'invalid_request'],
+  ['has endless headers', `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 400, 'limit_exceeded'],
+])('what %s is answered as all else is refused', async (_what, sent, status, code) => {
+  await listen(() => undefined);
+  const answer = await allOf(client(), sent);
+  expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} [^]*^Content-Type: application/problem\\+json`, 'm'));
+  expect(JSON.parse(answer.split('\r\n\r\n')[1] ?? '')).toMatchObject({ status, code });
+});
+
+test('what breaks off into nonsense in the middle of a response gets no other one', async () => {
+  await listen((_request, response) => response.writeHead(200, { 'Content-Length': 4 }).write('he'));
+  const socket = client();
+  socket.once('data', () => socket.write('no request\r\n\r\n'));
+  await expect(allOf(socket, GET)).resolves.toMatch(/\r\n\r\nhe$/);
+});
+
+test('an expectation that is none of ours is no reason to refuse', async () => {
+  await listen((_request, response) => response.end('here'));
+  const answer = await allOf(client(), `GET / HTTP/1.1\r\nHost: a\r\nExpect: joy\r\nConnection: close\r\n\r\n`);
+  expect(answer).toMatch(/^HTTP\/1.1 200 [^]*here$/);
 });
 
 test('connections beyond the limit are closed', async () => {

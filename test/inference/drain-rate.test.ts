@@ -31,7 +31,7 @@ test('the pace of the warm-up stands until the first batch, and does not count a
   const events = new EventEmitter<InferenceEvents>();
   const rate = DrainRate.of(events);
   expect(rate.msUntilDone(4)).toBe(0);
-  events.emit('processReady', { msPerUnit: 500, device: { name: 'cpu' } });
+  events.emit('processReady', { slot: 0, msPerUnit: 500, device: { name: 'cpu' } });
   expect(rate.msUntilDone(4)).toBe(2_000);
   events.emit('batchEnded', { units: 8, ms: 1_600, processes: 2 });
   // 8 units in 1.6 s on each of two processes: one in 100 ms.

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Batch } from '../../src/inference/messages';
@@ -64,6 +65,18 @@ test('a process that is killed in the middle of a run is replaced, and the photo
   process.kill(first, 'SIGKILL');
   expectSame(await answer, expected);
   expect(await underTest.pid(2)).not.toBe(first);
+});
+
+test('photos that come when an idle process has died, and nobody has heard of it yet, wait for the next', async () => {
+  const expected = await caption();
+  const pid = await underTest.pid();
+  // In the turn of the event loop in which a file was read, the end of a process is not looked for any more.
+  await readFile(__filename);
+  process.kill(pid, 'SIGKILL');
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+  for (const answer of await Promise.all([caption(), caption()])) {
+    expectSame(answer, expected);
+  }
 });
 
 test('a request that comes while the only process restarts waits for it', async () => {

@@ -70,7 +70,7 @@ test('what happens is told: batches with their units, retries, work that was dro
   events.on('jobRetried', () => (told.retried += 1));
   events.on('processGone', () => (told.gone += 1));
   const ready = once(events, 'processReady');
-  await expect(ready).resolves.toEqual([{ msPerUnit: 1, device: { name: 'cpu' } }]);
+  await expect(ready).resolves.toEqual([{ slot: 0, msPerUnit: 1, device: { name: 'cpu' } }]);
   await batchOf(underTest, 'a');
   await Promise.allSettled([batchOf(underTest, 'die')]);
   const leaving = new AbortController();

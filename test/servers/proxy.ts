@@ -17,6 +17,8 @@ export interface ProxyOptions {
   readonly tls?: boolean;
   /** Of what the server says on a connection; then it is cut. */
   readonly maxBytes?: number;
+  /** Connections that it cuts at most. */
+  readonly maxCuts?: number;
 }
 
 /** Between clients and a server on the loopback. */
@@ -30,13 +32,16 @@ export class Proxy {
     readonly port: number,
   ) {}
 
-  static async start(to: number, { tls = false, maxBytes = Infinity }: ProxyOptions): Promise<Proxy> {
+  static async start(
+    to: number,
+    { tls = false, maxBytes = Infinity, maxCuts = Infinity }: ProxyOptions,
+  ): Promise<Proxy> {
     const server = tls ? createTlsServer({ cert: readFileSync(CERTIFICATE), key: readFileSync(KEY) }) : createServer();
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const proxy = new Proxy(server, (server.address() as AddressInfo).port);
     server.on(tls ? 'secureConnection' : 'connection', (client: Socket) => {
-      proxy.pass(client, connect(to, '127.0.0.1'), maxBytes);
+      proxy.pass(client, connect(to, '127.0.0.1'), maxBytes, maxCuts);
     });
     return proxy;
   }
@@ -47,7 +52,7 @@ export class Proxy {
     await once(this.server, 'close');
   }
 
-  private pass(client: Socket, server: Socket, maxBytes: number): void {
+  private pass(client: Socket, server: Socket, maxBytes: number, maxCuts: number): void {
     let bytes = 0;
     const end = (): void => {
       client.destroy();
@@ -63,10 +68,12 @@ export class Proxy {
     client.pipe(server);
     server.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      client.write(chunk);
-      if (bytes > maxBytes) {
+      if (bytes > maxBytes && this.cuts < maxCuts) {
         this.cuts += 1;
-        end();
+        server.pause();
+        client.write(chunk.subarray(0, chunk.length - (bytes - maxBytes)), end);
+      } else {
+        client.write(chunk);
       }
     });
   }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { RunError } from '../errors';
 import type { Item } from '../item';
+import { withoutMark } from '../text-lines';
 import { placeBelow } from './s3';
 
 interface CocoFile {
@@ -25,7 +26,7 @@ interface VqaAnswers {
 export async function readJson(file: string): Promise<unknown> {
   const text = await readFile(file, 'utf8');
   try {
-    return JSON.parse(text);
+    return JSON.parse(withoutMark(text));
   } catch (cause) {
     throw new RunError(`${file} is not JSON: ${(cause as Error).message}.`, { cause });
   }

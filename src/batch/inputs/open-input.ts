@@ -56,7 +56,7 @@ async function openOne(name: string, options: InputOptions): Promise<Input> {
   if (found.isDirectory()) {
     return withImages(() => photosBelow(name));
   }
-  return isPhotoName(name) ? withImages(() => [name]) : openFile(name, formatOf(name, options), options);
+  return isPhotoName(name) ? withImages(() => [name]) : openFile(name, inputFormatOf(name, options), options);
 }
 
 function openAddress(address: string, { format, store }: InputOptions): Input {
@@ -98,7 +98,7 @@ function oneAfterTheOther(inputs: readonly Input[]): Input {
   };
 }
 
-function formatOf(file: string, { format }: InputOptions): InputFormat | 'json' {
+function inputFormatOf(file: string, { format }: InputOptions): InputFormat | 'json' {
   return format ?? FORMAT_OF_EXTENSION[path.extname(file).toLowerCase()] ?? 'list';
 }
 

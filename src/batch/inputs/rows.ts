@@ -34,16 +34,22 @@ export async function* readJsonLines(file: string): AsyncGenerator<Item> {
 
 /** A CSV file whose first line names the columns: `image` and, where wanted, `question`, `id`. */
 export async function* readCsv(file: string): AsyncGenerator<Item> {
-  const rows = createReadStream(file).pipe(parse({ bom: true, columns: true, skip_empty_lines: true }));
+  const content = createReadStream(file);
+  const rows = parse({ bom: true, columns: true, skip_empty_lines: true });
+  content.on('error', (error) => {
+    rows.destroy(error);
+  });
   let number = 0;
   try {
-    for await (const row of rows as AsyncIterable<Record<string, string>>) {
+    for await (const row of content.pipe(rows) as AsyncIterable<Record<string, string>>) {
       number += 1;
       const filled = Object.fromEntries(Object.entries(row).filter(([, value]) => value !== ''));
       yield toItem(filled, `Row ${number} of ${file}`);
     }
   } catch (error) {
     throw error instanceof RunError ? error : new RunError(`${file}: ${(error as Error).message}.`, { cause: error });
+  } finally {
+    content.destroy();
   }
 }
 

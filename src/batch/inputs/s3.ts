@@ -76,14 +76,23 @@ export class ObjectStore {
     const { bucket, key } = parse(address);
     try {
       const { sdk, client } = await this.connect();
-      const { Body: body, ContentLength: bytes = 0 } = await client.send(
-        new sdk.GetObjectCommand({ Bucket: bucket, Key: key }),
-      );
-      if (bytes > maxBytes) {
-        await body?.transformToWebStream().cancel();
-        return { tooLarge: bytes };
+      for (let cuts = 1; ; cuts += 1) {
+        const { Body: body, ContentLength: bytes = 0 } = await client.send(
+          new sdk.GetObjectCommand({ Bucket: bucket, Key: key }),
+        );
+        if (bytes > maxBytes) {
+          await body?.transformToWebStream().cancel();
+          return { tooLarge: bytes };
+        }
+        try {
+          return (await body?.transformToByteArray()) ?? new Uint8Array();
+        } catch (cause) {
+          // The SDK asks again for what it gets no answer to, and not where an answer is cut off.
+          if (cuts >= this.options.maxAttempts) {
+            throw cause;
+          }
+        }
       }
-      return (await body?.transformToByteArray()) ?? new Uint8Array();
     } catch (cause) {
       if (cause instanceof Error && OF_ONE_PHOTO.includes(cause.name)) {
         throw new ServiceError('undecodable_image', `The file cannot be read: ${sentenceOf(cause)}.`, { cause });

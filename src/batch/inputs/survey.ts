@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { RunError } from '../errors';
 import type { InputItem } from '../item';
 import type { Input } from './input';
 import { isS3Address } from './s3';
@@ -44,8 +45,9 @@ export async function survey(items: AsyncIterable<InputItem>): Promise<Survey> {
       first[what] ??= image;
     }
   };
-  for await (const { image, question, id, references, reference_answers, answer_type, bytes } of items) {
-    hash.update(`${JSON.stringify([image, question, id, references, reference_answers, answer_type])}\n`);
+  for await (const item of items) {
+    const { image, question, id, bytes } = item;
+    hash.update(lineOf(item));
     count += 1;
     note('firstWithoutId', id === undefined, image);
     note('firstWithSameId', id !== undefined && id === idBefore, image);
@@ -55,6 +57,25 @@ export async function survey(items: AsyncIterable<InputItem>): Promise<Survey> {
     idBefore = id;
   }
   return { items: count, sha256: hash.digest('hex'), ...first };
+}
+
+/**
+ * The items of another pass through an input.
+ * @throws RunError at their end where they are not those of its survey: results would stand beside other photos
+ */
+export async function* asSurveyed(items: AsyncIterable<InputItem>, known: Survey): AsyncGenerator<InputItem> {
+  const hash = createHash('sha256');
+  for await (const item of items) {
+    hash.update(lineOf(item));
+    yield item;
+  }
+  if (hash.digest('hex') !== known.sha256) {
+    throw new RunError('The input has changed while it was scored; begin anew with --restart when it stays as it is.');
+  }
+}
+
+function lineOf({ image, question, id, references, reference_answers, answer_type }: InputItem): string {
+  return `${JSON.stringify([image, question, id, references, reference_answers, answer_type])}\n`;
 }
 
 /** Asks each item that brings no question of its own all of these; without any it is captioned. */

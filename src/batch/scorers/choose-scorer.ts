@@ -1,11 +1,14 @@
 import { gpuCount, type Settings } from '../../config';
+import { Devices } from '../../inference/devices';
+import { readyOrRefused } from '../../inference/ready-or-refused';
+import { createLogger, LogOutput } from '../../logger';
 import type { ModelFacts } from '../../vision-language/facts';
 import type { DecodingOptions } from '../../vision-language/results';
 import type { ObjectStore } from '../inputs/s3';
 import type { Options } from '../options';
 import { LocalScorer } from './local-scorer';
 import type { Scorer } from './scorer';
-import { AHEAD, createScoringService } from './scoring-service';
+import { AHEAD, startScoringService } from './scoring-service';
 import { ServerScorer } from './server-scorer';
 
 /** Who does the work. */
@@ -48,8 +51,23 @@ function ownProcesses({ options, settings, facts, decoding, store }: Circumstanc
   return {
     dependsOn: { bundle: facts.manifestSha256, ...deviceNames(settings) },
     window: windowOf(options) + AHEAD * workers,
-    create: async () =>
-      new LocalScorer(await createScoringService(bundle, workers, batchSize, settings, tell), decoding, store),
+    create: async () => {
+      // Standard output is for the summary.
+      const logger = createLogger('error', new LogOutput(process.stderr));
+      const service = startScoringService(bundle, workers, batchSize, settings, logger);
+      const devices = Devices.of(service.events);
+      const scorer = new LocalScorer(service, decoding, store);
+      try {
+        await readyOrRefused(service);
+      } catch (error) {
+        await scorer.close();
+        throw error;
+      }
+      if (gpuCount() > 0) {
+        devices.warnings.forEach(tell);
+      }
+      return scorer;
+    },
   };
 }
 

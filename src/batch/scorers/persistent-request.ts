@@ -72,7 +72,7 @@ export async function persist(
     if (answer !== undefined && !isPassing && !isFailure) {
       return answer;
     }
-    failures += isPassing ? 0 : 1;
+    failures = isPassing ? 0 : failures + 1;
     if (failures >= patience) {
       if (answer !== undefined && code !== undefined) {
         return answer;

@@ -1,25 +1,23 @@
-import { gpuCount, type Settings, sharedCores } from '../../config';
+import { type Settings, sharedCores } from '../../config';
 import { createInferenceService } from '../../inference/create-service';
-import { Devices } from '../../inference/devices';
 import type { InferenceService } from '../../inference/service';
-import { createLogger } from '../../logger';
+import type { Logger } from '../../logger';
 
 /** Batches that a process decodes beside the one that it works on. */
 export const AHEAD = 1;
 
 /**
- * Inference processes as scoring wants them, ready for work.
+ * Starts inference processes as scoring wants them.
  * @param maxBatch items that share a run of the graphs at most
- * @param warn told where there is a GPU and `auto` could not use it
  */
-export async function createScoringService(
+export function startScoringService(
   bundle: string,
   processes: number,
   maxBatch: number,
   settings: Settings,
-  warn: (warning: string) => void,
-): Promise<InferenceService> {
-  const service = createInferenceService({
+  logger: Logger,
+): InferenceService {
+  return createInferenceService({
     bundle,
     device: settings.device,
     precision: settings.precision,
@@ -32,12 +30,6 @@ export async function createScoringService(
     // A photo is asked everything at once, and once.
     cacheBytes: 0,
     maxPixelsInDecoding: settings.decodeMegapixels * 1e6,
-    logger: createLogger('error'),
+    logger,
   });
-  const devices = Devices.of(service.events);
-  await service.ready();
-  if (gpuCount() > 0) {
-    devices.warnings.forEach(warn);
-  }
-  return service;
 }

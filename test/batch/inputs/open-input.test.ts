@@ -1,10 +1,12 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { pack } from 'tar-stream';
 import { buffer } from 'node:stream/consumers';
 import type { InputOptions } from '../../../src/batch/inputs/input';
 import { openInput } from '../../../src/batch/inputs/open-input';
 import { ObjectStore } from '../../../src/batch/inputs/s3';
+import { asSurveyed, survey } from '../../../src/batch/inputs/survey';
 import type { InputItem } from '../../../src/batch/item';
 import { collect } from '../collect';
 import { temporaryFolder } from '../temporary-folder';
@@ -74,6 +76,14 @@ describe('a folder', () => {
 test('a list gives each line, whatever its ending; repeated ones are repeated', async () => {
   const list = write('list.txt', 'b.jpg\r\nno-ending\n\na b.png\nb.jpg');
   await expect(itemsOf(list)).resolves.toEqual(['b.jpg', 'no-ending', 'a b.png', 'b.jpg'].map((image) => ({ image })));
+});
+
+test('the byte order mark with which some editors begin a file is no part of it', async () => {
+  const coco = { images: [{ id: 1, file_name: 'a.jpg' }] };
+  await expect(itemsOf(write('list.txt', '\ufeffa.jpg\n'))).resolves.toEqual([{ image: 'a.jpg' }]);
+  await expect(itemsOf(write('rows.jsonl', '\ufeff{"image":"a.jpg"}\n'))).resolves.toEqual([{ image: 'a.jpg' }]);
+  const [photo] = await itemsOf(write('coco.json', `\ufeff${JSON.stringify(coco)}`));
+  expect(photo).toEqual({ image: at('a.jpg'), id: 1 });
 });
 
 test('a list with NUL holds names with line breaks', async () => {
@@ -186,6 +196,23 @@ test.each<[string, string, RegExp]>([
   ['short.tar', 'not an archive, but long enough to be looked at'.repeat(20), /short\.tar: /],
 ])('%s is a sentence', async (name, content, sentence) => {
   await expect(itemsOf(write(name, content))).rejects.toThrow(sentence);
+});
+
+test.each(['rows.csv', 'rows.jsonl', 'list.txt', 'photos.tar'])(
+  '%s that cannot be read any more is an error',
+  async (name) => {
+    const input = await openInput([write(name, 'image\n')], { spool: at('spool'), store });
+    rmSync(at(name));
+    await expect(collect(input.items())).rejects.toThrow('ENOENT');
+  },
+);
+
+test('items that are others in a second pass are told at its end', async () => {
+  const items = ['a.jpg', 'b.jpg'].map((image) => ({ image }));
+  const pass = (from: number) => Readable.from(items.slice(from)) as AsyncIterable<InputItem>;
+  const known = await survey(pass(0));
+  await expect(collect(asSurveyed(pass(0), known))).resolves.toEqual(items);
+  await expect(collect(asSurveyed(pass(1), known))).rejects.toThrow('The input has changed');
 });
 
 test('an input that is not there is an error, and so is a pattern that nothing matches', async () => {

@@ -103,6 +103,11 @@ test.each<[string, Reply[], number[]]>([
   ['starting', [refusal(503, 'not_ready'), refusal(503, 'shutting_down')], [1, 1]],
   ['gone and back', [noAnswer, noAnswer, html(502), html(503), cutOff], [1, 2, 4, 8, 16]],
   ['late', [refusal(504, 'deadline_exceeded')], [1]],
+  [
+    'gone now and then, and full in between',
+    Array.from({ length: 7 }, () => [noAnswer, refusal(503, 'overloaded')]).flat(),
+    Array<number>(14).fill(1),
+  ],
 ])('a server that is %s is asked again, after the pause that it wants', async (_how, answers, seconds) => {
   expect(await scored(...answers)).toEqual(OUTCOME);
   expect(pausedSeconds()).toEqual(seconds);
