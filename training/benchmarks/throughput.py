@@ -32,9 +32,10 @@ from distillvlm.data.scenes import SMOKE
 from distillvlm.engine.allocator import keep_freed_memory
 from distillvlm.engine.trainer import Batches, Task
 from distillvlm.modeling.detector import Detector
-from distillvlm.recipes.language import ModelSize, TextMix, finetuning_batches, new_model
+from distillvlm.recipes.language import TextMix, finetuning_batches, new_model
 from distillvlm.recipes.scene_material import SceneMaterial
 from distillvlm.recipes.smoke import STUDENT_DETECTOR, TEACHER_DETECTOR
+from distillvlm.recipes.study.settings import study
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.detection import DetectionBatches, DetectionTask
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
@@ -43,9 +44,11 @@ from distillvlm.tasks.objective import ObjectiveTask
 from distillvlm.tasks.oscar import OscarObjective
 
 # The study's sizes, the texts of its students' fine-tuning, and the features of its detectors.
-STUDENT, TEACHER = ModelSize(128, 4, 8, 512), ModelSize(384, 6, 8, 1536)
-STUDENT_FEATURES, TEACHER_FEATURES, REGIONS, TAGS = 1376, 1568, 24, 4
-MIX = TextMix(captions=(16, 1), questions=(16, 8), caption_steps=330, question_steps=670)
+STUDY = study(Path("unused"), Path("unused"))
+STUDENT_FEATURES, TEACHER_FEATURES = STUDY.student_detector.head_size, STUDY.teacher_detector.head_size
+REGIONS, TAGS = STUDY.student_detector.num_regions, STUDY.student_detector.num_tags
+PHOTOS, QUESTIONS = STUDY.student_batch
+MIX = TextMix(captions=(PHOTOS, 1), questions=(PHOTOS, QUESTIONS), caption_steps=330, question_steps=670)
 SCENES, ROUNDS, STEPS, SIDE = 200, 5, 6, 1024
 PRECISIONS = ("fp32", "bf16")
 
@@ -125,8 +128,8 @@ def make_trainings(folder: Path) -> dict[str, Training]:
         random_store(folder / str(size), photo_ids, size, len(words.tags))
         for size in (STUDENT_FEATURES, TEACHER_FEATURES)
     )
-    student = partial(new_model, STUDENT, words, STUDENT_FEATURES, seed=0)
-    teacher = partial(new_model, TEACHER, words, TEACHER_FEATURES, seed=1)
+    student = partial(new_model, STUDY.student, words, STUDENT_FEATURES, seed=0)
+    teacher = partial(new_model, STUDY.teacher, words, TEACHER_FEATURES, seed=1)
     texts = finetuning_batches(records, words, MIX, 0, own, teachers)
     in_oscars_layout = OscarBatches(texts, words.lexicon, tags_length=3 * TAGS, seed=0)
     config = scenes.detector_config(STUDENT_DETECTOR)

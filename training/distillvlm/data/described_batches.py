@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,17 +14,8 @@ from distillvlm.data.confusion import ConfusedTags, Confusion
 from distillvlm.data.records import Described
 from distillvlm.data.sources import SourceTags
 from distillvlm.data.text_batches import UNSEEN_PHOTOS, TextBatch, TextBatches, caption_pool
-from distillvlm.data.told_tags import StrangeTags
 from distillvlm.data.words import Words
 from distillvlm.structures.regions import tags_alone
-
-
-class TextTags(Protocol):
-    """Tags for photos that are not at hand."""
-
-    def draw(self, photo: int, draw: np.random.Generator) -> list[int]:
-        """Tags of the photo in that place, most certain first."""
-        ...
 
 
 class DescribedBatches:
@@ -43,26 +33,24 @@ class DescribedBatches:
         num_tags: int,
         feature_size: int,
         seed: int,
-        confusion: Confusion | None = None,
+        confusion: Confusion,
         sources: SourceTags | None = None,
     ) -> None:
         """batch: photos of a batch, captions of each. Captions with pieces that no caption may hold are left out.
 
-        confusion: of the concept head whose words the first tags are; None for labels and classes (see `StrangeTags`).
+        confusion: of the concept head, whose words are the first tags.
         sources: puts the photos' data sets in the last of the `num_tags` places, as often as they are told.
 
         Raises:
             ValueError: the confusion's words are not the first tags of `words`.
         """
-        if confusion is not None and confusion.words != words.tags[: len(confusion.words)]:
+        if confusion.words != words.tags[: len(confusion.words)]:
             raise ValueError("DescribedBatches: expected the confusion's words to be the tags")
         allowed = {words.tokenizer.cls_id, *words.caption_rows}
         pool = caption_pool(photos, words.tokenizer, max_tokens, allowed)
         kept = set(pool.photo_ids or ())
         captions = [photo.captions for photo in photos if photo.photo_id in kept]
-        self.tags: TextTags = (
-            StrangeTags(words.tags, captions) if confusion is None else ConfusedTags(confusion, captions)
-        )
+        self.tags = ConfusedTags(confusion, captions)
         self.batches = TextBatches(
             replace(pool, photo_ids=None), words.tokenizer, len(words.answers), *batch, seed=seed
         )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from distillvlm.data.atomic_files import write_text_atomically
+from distillvlm.data.atomic_files import save_arrays_atomically, write_text_atomically
 from distillvlm.data.pixels import load_pixels
 from distillvlm.data.records import Record
 from distillvlm.data.views import FLIP, IDENTITY, crop_of
@@ -106,10 +106,7 @@ class RegionStore:
 
 def save_tags(path: Path, photo_ids: Sequence[str], tags_nVG: np.ndarray) -> None:
     """Writes tags (int64, rows of a list of tag words, -1 for none) of photos in their views, for a `RegionStore`."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, photo_ids=np.array(photo_ids), tags=tags_nVG.astype(np.int64))
-    partial.replace(path)
+    save_arrays_atomically(path, {"photo_ids": np.array(photo_ids), "tags": tags_nVG.astype(np.int64)})
 
 
 def store_key(*parts: str) -> str:

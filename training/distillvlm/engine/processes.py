@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from torch import Tensor
 
 
@@ -55,6 +55,12 @@ def share_of(batch: Any, process: int, processes: int) -> Any:
         raise ValueError(f"batch: expected a multiple of {processes} rows, one share a process, but received {rows}")
     size = rows // processes
     return batch if processes == 1 else _rows(batch, slice(process * size, (process + 1) * size))
+
+
+def share_of_this_process(batch: Any) -> Any:
+    """See `share_of`; the batch itself where there is one process."""
+    state = PartialState(cpu=not torch.cuda.is_available())
+    return share_of(batch, state.process_index, state.num_processes)
 
 
 def means_over_processes(accelerator: Accelerator, figures: Mapping[str, Tensor | float]) -> dict[str, float]:

@@ -6,11 +6,14 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from distillvlm.data.atomic_files import write_text_atomically
+
 
 @dataclass(frozen=True)
 class Progress:
     """One step's losses and measurements as they are logged; `gradient_shares` where they were taken. seconds: that the
-    step took this training alone, whatever goes on in lock-step with it."""
+    step took this training, without others in lock-step; the first of those that one teacher teaches pays for what it
+    says, the rest find it there."""
 
     step: int
     losses: dict[str, float]
@@ -34,7 +37,8 @@ def recent_means(history: list[Progress], window: int = 50) -> dict[str, float]:
 
 
 def write_progress(folder: Path, history: list[Progress]) -> None:
-    (folder / "losses.jsonl").write_text("".join(json.dumps(asdict(progress)) + "\n" for progress in history))
+    lines = "".join(json.dumps(asdict(progress)) + "\n" for progress in history)
+    write_text_atomically(folder / "losses.jsonl", lines)
 
 
 def read_progress(folder: Path) -> list[Progress]:

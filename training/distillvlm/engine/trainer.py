@@ -19,7 +19,7 @@ from distillvlm.engine.checkpoint import load_checkpoint, load_trained, save_ato
 from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.gradient_shares import gradient_shares, mean_shares, outputs_of, share_windows
 from distillvlm.engine.log import TrainingLog, advance, progress_bar
-from distillvlm.engine.processes import batch_rows, means_over_processes, new_accelerator, share_of
+from distillvlm.engine.processes import batch_rows, means_over_processes, new_accelerator, share_of_this_process
 from distillvlm.engine.progress import Progress, read_progress, write_progress
 
 
@@ -140,9 +140,10 @@ def _learn_together(learners: Sequence[Learner], batches: Batches, steps: int, c
     label = " + ".join(learner.folder.name for learner in learners)
     with progress_bar(label, first, steps, watched=bool(shown and shown.writes)) as bar:
         for step, batch in prefetch(batches, first, steps):
+            share = share_of_this_process(batch)
             for learner in learners:
                 if learner.step == step:
-                    learner.learn(batch)
+                    learner.learn(share, batch_rows(batch))
             if shown:
                 advance(bar, shown.history)
             if time.monotonic() - saved_at > checkpoint_seconds:
@@ -192,18 +193,18 @@ class Learner:
         """The step to be taken next."""
         return len(self.history)
 
-    def learn(self, batch: object) -> None:
-        """Takes a step and logs it.
+    def learn(self, share: object, rows: int) -> None:
+        """Takes a step on this process's share of a batch of so many rows, and logs it.
 
         Raises:
             FloatingPointError: a loss or the gradient's norm is not finite; the weights are left as they were.
         """
         step, started = self.step, time.monotonic()
         window = next((window for window in self.windows if step in window), range(0))
-        progress = self._learn(step, batch, takes_shares=bool(window))
+        progress = self._learn(step, share, takes_shares=bool(window))
         self.average.update(step)
         self.history.append(replace(progress, seconds=round(time.monotonic() - started, 4)))
-        self.log.step(self.history, self.schedule.rate(step), batch_rows(batch))
+        self.log.step(self.history, self.schedule.rate(step), rows)
         if window and step == window[-1]:
             self.log.shares(mean_shares(self.history, window), step)
         if self.writes and self.step in self.schedule.snapshot_steps():
@@ -211,15 +212,15 @@ class Learner:
             kept.mkdir(exist_ok=True)
             save_atomically(kept / "model.pt", self.average.weights())
 
-    def _learn(self, step: int, batch: object, takes_shares: bool) -> Progress:
-        """Learns from this process's share of the batch; the figures are those of the whole batch."""
+    def _learn(self, step: int, share: object, takes_shares: bool) -> Progress:
+        """The figures are those of the whole batch."""
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         torch.manual_seed(self.seed * 1_000_003 + step * processes + process)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(step)
         watched = self.task.before_last_layer() if takes_shares else ()
         with outputs_of(watched) as inputs, self.accelerator.autocast():
-            losses: dict[str, Tensor] = self.prepared(share_of(batch, process, processes))
+            losses: dict[str, Tensor] = self.prepared(share)
         figures = means_over_processes(self.accelerator, {**losses, **self.task.measurements()})
         stop_on_divergence(step, "a loss", {name: figures[name] for name in losses})
         weighted = {name: self.task.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()}

@@ -16,6 +16,7 @@ from distillvlm.evaluation.bootstrap import Interval, bootstrap_mean
 
 AGREEING = 3  # people who say a word, of five
 LARGE = 0.1  # of the picture
+LEAST_ITEMS = 20
 
 GENDER_WORDS = """
 women: woman women lady ladies girl girls female females mother daughter bride wife her she
@@ -176,7 +177,7 @@ def naming_report(
 ) -> dict[str, tuple[int, Interval]]:
     """Items and their share, in points, by photos: captions that say an agreed word, of photos that have one; large
     objects whose class the caption names; of photos of women, or men, captions with words for the one or the other
-    alone. What there is none of is left out.
+    alone. What there are fewer than `LEAST_ITEMS` of is left out: a bootstrap of three equal items has no width.
 
     content_words: see `ContentWords`.
     """
@@ -189,13 +190,13 @@ def naming_report(
         for label in sorted({one.label for one in large_objects(record)})
     ]
     report: dict[str, tuple[int, Interval]] = {}
-    if says:
+    if len(says) >= LEAST_ITEMS:
         report["agreed word"] = len(says), bootstrap_mean(says)
-    if objects:
+    if len(objects) >= LEAST_ITEMS:
         photos, named = zip(*objects, strict=True)
         report["large objects named"] = len(named), bootstrap_mean(named, photos)
     for shown in GENDERS:
         said = [gender_said(captions[one.photo_id]) for one in records if agreed_gender(one.captions) == shown]
-        for name in GENDERS if said else ():
+        for name in GENDERS if len(said) >= LEAST_ITEMS else ():
             report[f"{shown} called {name}"] = len(said), bootstrap_mean([100.0 * (each == {name}) for each in said])
     return report

@@ -132,8 +132,8 @@ def finetuning_batches(
     unseen: questions on photos that are not at hand. described: such photos with their captions. spoken: photos with a
     teacher's captions. soft: what a teacher said beforehand of each text of the records ("captions", "questions", and
     of people's questions "asked") and of `spoken` ("spoken"), in the order of `caption_texts`, `question_texts` and
-    `asked_texts`. confusion: of the concept head that
-    gives the tags, None for tags from labels and classes. sources: last tags of described photos (`DescribedBatches`).
+    `asked_texts`. confusion: of the concept head that gives the tags, which described photos need. sources: their last
+    tags (`DescribedBatches`).
     """
     tokenizer, answers = words.tokenizer, len(words.answers)
     stores = (store, teacher_store)
@@ -163,6 +163,7 @@ def finetuning_batches(
         pool = question_pool(alone, tokenizer, soft_targets, words.answers, mix.max_question_tokens)
         parts.append((TextBatches(pool, tokenizer, answers, mix.unseen, 1, seed), mix.unseen_steps))
     if mix.described_steps:
+        assert confusion is not None
         sizes = (mix.max_caption_tokens, store.num_tags, store.feature_size)
         texts = DescribedBatches(described, words, mix.described, *sizes, seed, confusion, sources)
         parts.append((texts, mix.described_steps))

@@ -52,7 +52,7 @@ def write_metrics(bundle: Path, report: dict[str, Any], split: Split) -> None:
 
 def _metrics(report: dict[str, Any], method: str) -> Iterator[Metric]:
     for source, row in report["captions"].items():
-        for name in ("CIDEr-D", "BLEU-4"):
+        for name in ("CIDEr-D", "CIDEr-D (training idf)", "BLEU-4"):
             yield Metric(name, row[name]["value"], source, row["photos"], method, (row[name]["low"], row[name]["high"]))
         yield Metric("distinct sentences", row["distinct_sentences"], source, row["photos"], method)
         for name, share in row["naming"].items():

@@ -109,7 +109,7 @@ class ScenesRecipe(SceneMaterial):
                 self.check_margins,
                 settings_of(self, "margins"),
             ),
-            Stage("bundle", f"writes {self.bundle}", self.make_bundle),
+            Stage("bundle", f"writes {self.bundle}", self.make_bundle, settings_of(self, "bundle")),
             Stage("parity", "bundle against PyTorch on 100 test scenes", self.check_bundle),
         ]
 

@@ -29,7 +29,7 @@ class DistillationSettings:
     """Which losses, and how strong; a weight of 0 switches one off.
 
     classification: 0 in pre-training (the paper uses it in fine-tuning only). queue_size: 4096 was the paper's best.
-    temperature: of the words' distribution (and of the NCE: 0.07).
+    temperature: of the words' distribution, of a teacher at hand; what one has said beforehand is as it said it.
     The rest are the paper's ablations. squared_error: in place of the NCE. pooled: hidden states are compared as one
     mean a photo, not token by token. texts_only: tags and regions are not compared.
     """
@@ -95,6 +95,10 @@ class DistillationTask(Task):
         }
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
+        """
+        Raises:
+            ValueError: the batch brings soft targets, and the settings a temperature for them.
+        """
         device = self.student.word_bias.device
         theirs = self.teacher.outputs(batch, device)
         batch = batch.to(device)
@@ -113,6 +117,8 @@ class DistillationTask(Task):
         """From what a teacher said beforehand, where the batch brings that; else from the teacher at hand."""
         if batch.soft is None:
             return distil_classification(ours, theirs, self.settings.temperature)
+        if self.settings.temperature != 1:
+            raise ValueError(f"distillation: soft targets want temperature 1 but it is {self.settings.temperature}")
         if "answer" in ours.logits:
             soft = batch.soft[batch.valid]
             return likeliest_answers_distillation(ours.logits["answer"], soft.ids, soft.probabilities)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,12 @@ from distillvlm.data.records import ObjectBox, Record
 from distillvlm.evaluation.naming import ObjectNames, agreed_gender, agreed_words, naming_report
 
 CONTENT = {"dog", "ball", "runs", "red", "grass"}
+
+
+def copies(records: list[Record], said: dict[str, str], times: int) -> tuple[list[Record], dict[str, str]]:
+    """The same photos and captions so many times, under other ids."""
+    more = [replace(record, photo_id=f"{record.photo_id}-{n}") for record in records for n in range(times)]
+    return more, {record.photo_id: said[record.photo_id.rpartition("-")[0]] for record in more}
 
 
 def photo(number: int, captions: tuple[str, ...], *objects: ObjectBox) -> Record:
@@ -47,12 +54,18 @@ def test_shares_are_of_photos_with_an_agreed_word_and_of_large_objects_that_peop
         photo(3, ("a", "b", "c", "d", "e"), ObjectBox((0, 0, 20, 50), "dog")),  # exactly a tenth
     ]
     said = {"coco/1": "a puppy runs", "coco/2": "red grass", "coco/3": "a dog"}
-    report = naming_report(records, said, CONTENT)
+    report = naming_report(*copies(records, said, 10), CONTENT)
     assert {name: (items, share.value) for name, (items, share) in report.items()} == {
-        "agreed word": (2, 50.0),
-        "large objects named": (2, 50.0),
+        "agreed word": (20, 50.0),
+        "large objects named": (20, 50.0),
     }
-    assert naming_report([records[2]], said, CONTENT) == {}
+
+
+def test_shares_of_a_few_are_left_out() -> None:
+    record = photo(1, ("a dog runs",) * 5, ObjectBox((0, 0, 50, 50), "dog"))
+    said = {"coco/1": "a puppy runs"}
+    assert naming_report(*copies([record], said, 19), CONTENT) == {}
+    assert set(naming_report(*copies([record], said, 20), CONTENT)) == {"agreed word", "large objects named"}
 
 
 @pytest.mark.parametrize(
@@ -74,10 +87,10 @@ def test_photos_of_women_that_a_caption_gives_to_men_are_counted() -> None:
     woman, man = ("a woman",) * 3 + ("a cook",) * 2, ("a man",) * 5
     said = {"coco/1": "a man cooks", "coco/2": "a woman cooks", "coco/3": "a man and a woman", "coco/4": "a boy"}
     records = [photo(1, woman), photo(2, woman), photo(3, woman), photo(4, man)]
-    report = naming_report(records, said, CONTENT)
+    report = naming_report(*copies(records, said, 20), CONTENT)
     assert {name: (items, round(share.value)) for name, (items, share) in report.items()} == {
-        "women called women": (3, 33),
-        "women called men": (3, 33),
-        "men called women": (1, 0),
-        "men called men": (1, 100),
+        "women called women": (60, 33),
+        "women called men": (60, 33),
+        "men called women": (20, 0),
+        "men called men": (20, 100),
     }

@@ -30,7 +30,7 @@ from distillvlm.recipes.photos.recipe import PhotosRecipe
 from distillvlm.recipes.photos.scores import read_scores, score_model
 from distillvlm.recipes.photos.settings import tiny_beside
 from distillvlm.recipes.photos.sight import ALL, Sight
-from distillvlm.recipes.pipeline import ancestors_of, run_stages
+from distillvlm.recipes.pipeline import ancestors_of, origins_of, run_stages
 from distillvlm.tasks.distillation import DistillationSettings
 from distillvlm.tasks.scst import ScstSettings
 from tests.data.wordnet_files import write_wordnet
@@ -104,7 +104,15 @@ def evidence(recipe: PhotosRecipe) -> PhotosEvidence:
         docs=recipe.folder / "docs",
     )
     trained = ("none-1*", "all-1*", "none-2*")
-    material = ("student-detector", "student-regions", "concepts", "shared-regions", "adapted-*", "student-texts")
+    material = (
+        "student-detector",
+        "student-regions",
+        "concepts",
+        "tags",
+        "shared-regions",
+        "adapted-*",
+        "student-texts",
+    )
     material = (*material, "shared-test-regions")
     patterns = ["shipped-teacher-test-regions", "shipped-shared-test-regions", "shipped-others-evaluation"]
     patterns += [f"shipped-{name}" for name in trained] + [f"tiny-{name}" for name in (*material, *trained, "others-*")]
@@ -122,11 +130,21 @@ def test_the_bundle_says_what_pytorch_says(recipe: PhotosRecipe) -> None:
         assert done["photos"] == done["same captions"] > 0
 
 
+def test_another_version_or_place_makes_another_bundle_and_another_seed_other_detectors(recipe: PhotosRecipe) -> None:
+    def changed(**settings: object) -> set[str]:
+        before, after = (origins_of(one.stages()) for one in (recipe, replace(recipe, **settings)))
+        return {name for name in before if before[name] != after[name]}
+
+    assert changed(bundle=Path("elsewhere")) == {"bundle", "parity"}
+    assert changed(version="9") == {"bundle", "parity", "storages", "parity-fp32"}
+    assert {"student-detector", "teacher-detector"} <= changed(seed=99) >= {"concepts", "tags"}
+
+
 def test_a_student_without_a_teacher_becomes_a_bundle_by_what_serves_no_teacher(
     recipe: PhotosRecipe, tmp_path: Path
 ) -> None:
     alone = replace(recipe, taught=False, folder=tmp_path / "runs", bundle=tmp_path / "models" / "photos")
-    material = ["twins", "words", "student-detector", "student-regions", "concepts"]
+    material = ["twins", "words", "student-detector", "student-regions", "concepts", "tags"]
     for stage in material:
         shutil.copytree(recipe.at(stage), alone.at(stage))
     run_stages(alone.stages(), alone.folder, until="bundle")
@@ -342,6 +360,7 @@ def test_the_report_has_what_is_there(evidence: PhotosEvidence) -> None:
         ("all, tiny", "none, tiny"),
         ("none, longer, tiny", "none, tiny"),
         ("all + sequence, tiny", "none, tiny"),
+        ("all, tiny", "none, longer, tiny"),
         ("cells alone, tiny", "none, tiny"),
     }
     assert "of the way from `none, tiny` to `adapted, tiny`" in report

@@ -90,7 +90,9 @@ def test_every_cell_has_a_row_in_the_tables_and_in_the_file_for_programs(run: Pa
         ("all", "all-unadapted"),
         ("adapted, student's boxes", "control, student's boxes"),
     } <= compared
-    assert {row["unit"] for row in found["comparisons"]} == {"scene"}  # one seed has no spread
+    assert {row["unit"] for row in found["comparisons"]} == {"scene"}  # one seed has no spread,
+    assert "not tested over seeds" in written  # so nothing is claimed
+    assert "**" not in written
     assert (run / "docs" / "study.svg").read_text().count("all + sequence") > 0
     assert "](study-data.svg)" in written
     assert (run / "docs" / "study-data.svg").exists()
@@ -126,6 +128,27 @@ def test_scores_on_other_regions_are_not_compared(run: Path, tmp_path: Path) -> 
     (tmp_path / "kept.npz").rename(tmp_path / "headline-1.npz")
     with pytest.raises(ValueError, match=r"stands on other regions than .*: their cells can't be compared"):
         read_kept(tmp_path, "test", origins)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept"),
+    [
+        ("teacher_rate", ("pilot", "longer", "full-attention")),
+        ("student_rate", ("teacher-1", "adapted-1", "control-1")),
+        ("polluted_share", ()),
+        ("question_share", ()),
+    ],
+)
+def test_another_setting_makes_other_trainings_of_all_that_it_concerns(
+    tmp_path: Path, setting: str, kept: tuple[str, ...]
+) -> None:
+    recipe = tiny_study(tmp_path, GROUPS)
+    changed = replace(recipe, **{setting: 0.123})
+    before, after = origins_of(recipe.stages()), origins_of(changed.stages())
+    trainings = [stage.name for stage in recipe.stages() if stage.parallel and not stage.name.endswith("-detector")]
+    assert {name for name in trainings if before[name] == after[name]} == {
+        name for name in trainings if name.startswith(kept)
+    }
 
 
 def test_every_training_of_the_study_is_shared_by_all_processes(tmp_path: Path) -> None:

@@ -114,6 +114,23 @@ def test_captions_are_drawn_without_dropout_and_people_s_are_learnt_with_it_as_q
     assert not task.model.training
 
 
+def test_in_bf16_every_weight_that_has_a_say_in_drawn_captions_learns_from_them() -> None:
+    """What is drawn without gradients must not leave casts of weights behind that the pass with gradients takes up."""
+
+    def learns(precision: torch.dtype | None) -> set[str]:
+        model = tiny_model()
+        task = ScstTask(model, REWARD, ScstSettings(samples=2, max_tokens=6)).train()
+        torch.manual_seed(3)
+        with torch.autocast("cpu", precision, enabled=precision is not None):
+            losses = task(references(draw(model)[:, 1:]))
+        losses["policy"].backward()
+        return {
+            name for name, parameter in model.named_parameters() if parameter.grad is not None and parameter.grad.any()
+        }
+
+    assert learns(torch.bfloat16) == learns(None) >= {"word_transform.weight"}
+
+
 def test_questions_are_learnt_as_before() -> None:
     task = ScstTask(tiny_model(), REWARD, ScstSettings()).train()
     assert set(task(questions())) == {"answer"}

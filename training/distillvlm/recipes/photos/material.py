@@ -118,7 +118,7 @@ class PhotosMaterial:
                 "student-detector",
                 self.student_detector.about,
                 self.make_student_detector,
-                settings_of(self, "student_detector"),
+                settings_of(self, "student_detector", "seed"),
                 parallel=True,
                 after=("twins",),
             ),
@@ -126,7 +126,7 @@ class PhotosMaterial:
                 "teacher-detector",
                 self.teacher_detector.about,
                 self.make_teacher_detector,
-                settings_of(self, "teacher_detector", "companions"),
+                settings_of(self, "teacher_detector", "companions", "seed"),
                 parallel=True,
                 after=("twins",),
             ),
@@ -139,11 +139,18 @@ class PhotosMaterial:
             ),
             Stage(
                 "concepts",
-                "heads that name photos, and tags by those that have not seen them",
+                "heads that name photos, each without a part of them",
                 self.make_concepts,
-                settings_of(self, "concepts", "source_shown"),
+                settings_of(self, "concepts", "seed"),
                 parallel=True,
                 after=("words", "student-regions"),
+            ),
+            Stage(
+                "tags",
+                "tags of photos by heads that have not seen them, and how these err",
+                self.make_tags,
+                settings_of(self, "source_shown", "seed"),
+                after=("concepts",),
             ),
             Stage(
                 "teacher-regions",
@@ -284,8 +291,10 @@ class PhotosMaterial:
         return ConceptHeads(self.plain_detector, tags, described, self.concepts, self.at("concepts"))
 
     def make_concepts(self, folder: Path) -> dict[str, object]:
+        return {"losses": self.heads.train(RegionStore(self.at("student-regions")), self.seed)}
+
+    def make_tags(self, folder: Path) -> dict[str, object]:
         regions, plain = RegionStore(self.at("student-regions")), folder / "plain-tags.npz"
-        losses = self.heads.train(regions, self.seed)
         self.heads.write_tags(regions, plain)
         tagged = RegionStore(self.at("student-regions"), plain)
         self.heads.confusion(tagged).save(folder / "confusion.npz")
@@ -294,7 +303,7 @@ class PhotosMaterial:
         sourced = with_source_tags(tags, tagged.photo_ids, trained, self.source_tags, self.seed)
         save_tags(folder / "tags.npz", tagged.photo_ids, sourced)
         validation = captioned(of_split(self.records, "val"))
-        return {"losses": losses, "validation": self.heads.report(tagged, validation)}
+        return {"validation": self.heads.report(tagged, validation)}
 
     @property
     def source_tags(self) -> SourceTags:
@@ -302,7 +311,7 @@ class PhotosMaterial:
 
     @cached_property
     def confusion(self) -> Confusion:
-        return Confusion.load(self.at("concepts") / "confusion.npz")
+        return Confusion.load(self.at("tags") / "confusion.npz")
 
     def make_teacher_regions(self, folder: Path) -> dict[str, object]:
         detector, views = self.teachers_detector(), self.teacher_views
@@ -326,7 +335,7 @@ class PhotosMaterial:
 
     def store(self, stage: str) -> RegionStore:
         """Regions of a stage, with the concept head's tags."""
-        return RegionStore(self.at(stage), self.at("concepts") / "tags.npz")
+        return RegionStore(self.at(stage), self.at("tags") / "tags.npz")
 
 
 def facts_of(store: RegionStore) -> dict[str, object]:

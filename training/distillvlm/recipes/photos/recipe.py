@@ -25,7 +25,7 @@ from distillvlm.recipes.language import load_for_inference, load_model
 from distillvlm.recipes.photos.lessons import student_lessons
 from distillvlm.recipes.photos.scores import mean_cider_d
 from distillvlm.recipes.photos.teaching import PhotosTeaching
-from distillvlm.recipes.pipeline import Stage
+from distillvlm.recipes.pipeline import Stage, settings_of
 
 FINISHED = ("student", "student-scst")
 """Trainings behind which the student may be taken: SCST is not sure to be a gain."""
@@ -46,7 +46,7 @@ class PhotosRecipe(PhotosTeaching):
     taught: bool = True
 
     def _stages(self) -> list[Stage]:
-        before = super()._stages()
+        before, named = super()._stages(), ("version", "licence", "sources")
         return [
             *(stage for stage in before if self.taught or not any(fnmatch(stage.name, each) for each in TEACHING)),
             *map(self.stage_of, student_lessons(self.student_steps, self.scst_steps, self.shares, self.taught)),
@@ -62,12 +62,19 @@ class PhotosRecipe(PhotosTeaching):
                 self.evaluate,
                 after=("decoding", "blind", *(("adapted-0",) if self.taught else ())),
             ),
-            Stage("bundle", f"writes {self.bundle}", self.make_bundle, after=("decoding",)),
+            Stage(
+                "bundle",
+                f"writes {self.bundle}",
+                self.make_bundle,
+                settings_of(self, "bundle", *named),
+                after=("decoding",),
+            ),
             Stage("parity", "bundle against PyTorch on 100 validation photos", self.check_bundle, after=("bundle",)),
             Stage(
                 "storages",
                 "the bundle with weights in fp32 and in int8, for `benchmarks/storage.py`",
                 self.store_otherwise,
+                settings_of(self, *named),
                 after=("decoding",),
             ),
             Stage(

@@ -108,7 +108,7 @@ class PhotosTeaching(PhotosMaterial):
         names += ["pretraining_losses", "finetuning_losses"] if lesson.taught_by else []
         names += ["scst"] if lesson.kind == "scst" else []
         settings = {"lesson": lesson, **settings_of(self, *names)}
-        needed = ["concepts", lesson.regions]
+        needed = ["tags", lesson.regions]
         needed += ["shared-regions"] if lesson.who == "teacher" or lesson.taught_by else []
         needed += [stage for stage in (lesson.begins, lesson.taught_by) if stage]
         needed += [f"soft-{name}" for name in self._soft_of(lesson)]
@@ -117,7 +117,7 @@ class PhotosTeaching(PhotosMaterial):
         return Stage(lesson.stage, lesson.about, run, settings, parallel=True, after=tuple(dict.fromkeys(needed)))
 
     def _spoken_stages(self) -> Iterator[Stage]:
-        after = ("concepts", "shared-regions", *(f"adapted-{fold}" for fold in range(self.members)))
+        after = ("tags", "shared-regions", *(f"adapted-{fold}" for fold in range(self.members)))
         about = "captions by members of the teacher that have not seen the photo, chosen by consensus"
         yield Stage("spoken", about, self.write_spoken, settings_of(self, "samples", "temperature"), after=after)
         for name, texts in SOFT.items():

@@ -104,7 +104,8 @@ class StudyRecipe(StudyTeachers):
         ]
 
     def _group_stages(self, group: Group) -> Iterator[Stage]:
-        names = ("student", "student_batch", "student_steps", "scst_steps", "student_rate", "question_share")
+        names = ["student", "student_batch", "student_steps", "scst_steps", "student_rate"]
+        names += ["question_share", "polluted_share"]
         # How many seeds there are changes none of them.
         settings = {"group": replace(group, seeds=0), **settings_of(self, *names)}
         about = ", ".join(cell.name for cell in group.cells)

@@ -60,7 +60,7 @@ class StudyTeachers(SceneMaterial):
     def teacher_stages(self, number: int) -> Iterator[Stage]:
         for lesson in self.lessons(number):
             names = ("polluted_share", "question_share", "teacher_dropout", "teacher_smoothing")
-            settings = {"lesson": lesson, **settings_of(self, "teacher", "teacher_batch", *names)}
+            settings = {"lesson": lesson, **settings_of(self, "teacher", "teacher_batch", "teacher_rate", *names)}
             seconds = TEACHER_STEP * lesson.steps
             run = partial(self.learn, lesson, number)
             yield Stage(
