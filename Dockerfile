@@ -15,7 +15,7 @@ FROM node:20-bookworm-slim
 # Decoding photos fragments glibc's many arenas; two keep the memory flat.
 ENV NODE_ENV=production MALLOC_ARENA_MAX=2
 WORKDIR /app
-COPY package.json openapi.yaml ./
+COPY package.json openapi.yaml LICENSE ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY models ./models

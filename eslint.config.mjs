@@ -44,8 +44,9 @@ const oneWayImports = folders.map((folder) => ({
     './logger.ts',
     './config.ts',
     './cores.ts',
+    './first-signal.ts',
   ],
-  message: `src/${folder} may import from ${[...MAY_IMPORT[folder], 'errors, logger, config, cores'].join(', ')} only.`,
+  message: `src/${folder} may import from ${[...MAY_IMPORT[folder], 'errors, logger, config, cores, first-signal'].join(', ')} only.`,
 }));
 
 const packagesAwayFromHome = folders.map((folder) => ({
@@ -105,6 +106,7 @@ export default defineConfig(
         fetch: false,
         setTimeout: false,
         AbortController: false,
+        AbortSignal: false,
         Buffer: false,
         FormData: false,
         Blob: false,

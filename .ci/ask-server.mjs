@@ -7,6 +7,8 @@ import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import sharp from 'sharp';
 
+const LONGEST_MS = 300_000;
+
 const bundle = path.resolve(process.argv[2]);
 const [, , , photoFile, word = ''] = process.argv;
 const server = spawn('npm', ['start'], {
@@ -14,6 +16,8 @@ const server = spawn('npm', ['start'], {
   stdio: ['ignore', 'pipe', 'inherit'],
 });
 const ended = once(server, 'exit').then(([code]) => code);
+// By itself a server whose processes die while they load goes on trying.
+setTimeout(() => server.kill('SIGTERM'), LONGEST_MS).unref();
 
 let exitCode = 1;
 try {
@@ -54,7 +58,7 @@ async function ask(url, photo, questions, answerOf) {
   const form = new FormData();
   form.append('image', new Blob([photo]), 'photo.jpg');
   questions.forEach((question) => form.append('question', question));
-  const response = await fetch(url, { method: 'POST', body: form });
+  const response = await fetch(url, { method: 'POST', body: form, signal: AbortSignal.timeout(LONGEST_MS / 5) });
   const body = await response.json();
   const answer = answerOf(body);
   if (!response.ok || !answer) {

@@ -59,6 +59,9 @@ clearInterval(watch);
 const code = await server.stop();
 await rm(folder, { recursive: true });
 
+if (peaks.length < 2) {
+  throw new RangeError('Expected more minutes: with one period there is nothing to compare its memory with');
+}
 const middle = Math.floor(peaks.length / 2);
 const growth = Math.max(...peaks.slice(middle)) / Math.max(...peaks.slice(0, middle));
 console.log(`\nThe second half had ${growth.toFixed(2)} of the first one's memory; the server's exit code: ${code}`);

@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { startApp } from './app';
 import { describeSettings, GARBAGE_FLAG, readSettings, type Settings, SettingsError, showSettings } from './config';
+import { firstSignal } from './first-signal';
 import { createLogger, type Logger, LogOutput } from './logger';
 import { BundleError } from './onnx/manifest';
 
@@ -43,17 +44,6 @@ function warnIfOpen({ host, apiKeysFile }: Settings, logger: Logger): void {
     logger.warn({ event: 'open_to_all', host });
     say(`Anybody who reaches ${host} may use this server: set API_KEYS_FILE, or HOST to 127.0.0.1.`);
   }
-}
-
-/** Later signals change nothing: npm passes on what the terminal has sent to the whole group already. */
-function firstSignal(...names: readonly NodeJS.Signals[]): Promise<void> {
-  return new Promise((resolve) => {
-    for (const name of names) {
-      process.on(name, () => {
-        resolve();
-      });
-    }
-  });
 }
 
 /** For the person who starts the server; the logs, on standard output, are for programs. */

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import { constants } from 'node:os';
 import type { Settings } from '../config';
+import { firstSignal } from '../first-signal';
 import { type ModelFacts, readModelFacts } from '../vision-language/facts';
 import type { DecodingOptions } from '../vision-language/results';
 import { RunError } from './errors';
@@ -19,12 +21,21 @@ import { type Collection, scoreCollection } from './score-collection';
 import { chooseScorer } from './scorers/choose-scorer';
 import type { Summary } from './summary';
 
+/** As a shell has it, the exit code is this and the signal's number. */
+const BY_SIGNAL = 128;
+
 /**
- * Scores what the command line says.
+ * Scores what the command line says; at SIGTERM or SIGINT the process ends, and a run that is started again goes on.
  * @throws RunError, and errors of the file system, with a sentence for the user
  */
 export async function score(inputs: readonly string[], options: Options, settings: Settings): Promise<Summary> {
   const lock = await lockOutput(options.out);
+  // In a container the first process dies of no signal that it does not listen to, and what is held would have to expire.
+  void firstSignal('SIGTERM', 'SIGINT').then(async (name) => {
+    await removeSpool(options.out);
+    await lock.release();
+    process.exit(BY_SIGNAL + constants.signals[name]);
+  });
   try {
     return await scoreCollection(await collectionOf(inputs, options, settings), lock);
   } finally {

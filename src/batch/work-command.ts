@@ -1,6 +1,6 @@
-import { once } from 'node:events';
 import { Command } from 'commander';
 import type { Settings } from '../config';
+import { firstSignal } from '../first-signal';
 import { readyOrRefused } from '../inference/ready-or-refused';
 import { createLogger } from '../logger';
 import { modelId, readModelFacts } from '../vision-language/facts';
@@ -40,7 +40,7 @@ export async function work(options: WorkOptions, settings: Settings): Promise<vo
     logger.warn({ event: 'queue_lost', reason });
   });
   const told = new AbortController();
-  const untilTold = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]).then(() => {
+  const untilTold = firstSignal('SIGTERM', 'SIGINT').then(() => {
     told.abort();
   });
   const service = startScoringService(bundle, processes, LARGEST_BATCH, settings, logger);

@@ -9,6 +9,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { goldenImage } from '../golden';
@@ -157,6 +158,18 @@ test('one run writes an output at a time', async () => {
   }
   expect(readFileSync(`${out()}.stdin`, 'utf8')).toBe('what the first may have been given');
   first.kill('SIGKILL');
+});
+
+test('a run that is told to end ends, holds nothing any more and goes on when it is started again', async () => {
+  const first = startScore([photos(), '--out', out()]);
+  while (!existsSync(`${out()}.journal`)) {
+    await sleep(5);
+  }
+  first.kill('SIGTERM');
+  const [code] = (await once(first, 'exit')) as [number | null];
+  expect(code).toBe(128 + 15);
+  expect(existsSync(`${out()}.lock`)).toBe(false);
+  expect((await score([photos(), '--out', out()])).code).toBe(SOME_PHOTO_FAILED);
 });
 
 test('sidecars hold the captions; somebody else stays; a later run leaves out photos that have one', async () => {

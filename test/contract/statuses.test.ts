@@ -145,6 +145,7 @@ const CIRCUMSTANCES = new Map<string, Send>([
   ['get /metrics 200', () => server.get('/metrics')],
   ['get /openapi.yaml 200', () => server.get('/openapi.yaml')],
   ['get /docs 200', () => server.get('/docs')],
+  ['get /docs 301', () => server.get('/docs', { redirect: 'manual' })],
 ]);
 
 const documented = Object.entries(DOCUMENT.content.paths).flatMap(([path, operations]) =>

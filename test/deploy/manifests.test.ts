@@ -34,6 +34,7 @@ interface Container {
   readonly startupProbe?: Probe;
   readonly readinessProbe?: Probe;
   readonly livenessProbe?: Probe;
+  readonly lifecycle?: { readonly preStop: { readonly exec: { readonly command: readonly string[] } } };
 }
 
 interface Manifest {
@@ -45,7 +46,7 @@ interface Manifest {
     readonly ports?: readonly { readonly port: number; readonly targetPort: string }[];
     readonly completionMode?: string;
     readonly completions?: number;
-    readonly podFailurePolicy?: { readonly rules: readonly { onExitCodes: { containerName: string } }[] };
+    readonly podFailurePolicy?: { readonly rules: readonly { onExitCodes?: { containerName: string } }[] };
     readonly template?: {
       readonly metadata?: { readonly labels: Record<string, string> };
       readonly spec: {
@@ -161,7 +162,9 @@ test('probes ask paths that the server has, at the port that it is told', () => 
   expect(new Set(probes.map((probe) => probe?.port))).toEqual(new Set(ports.map(({ name }) => name)));
   const port = env.find(({ name }) => name === 'PORT')?.value;
   expect(ports.map(({ containerPort }) => String(containerPort))).toEqual([port]);
-  expect(server?.spec.template?.spec.terminationGracePeriodSeconds).toBeGreaterThan(CLOSING_SECONDS);
+  const waitsSeconds = Number(container?.lifecycle?.preStop.exec.command[1]);
+  const graceSeconds = server?.spec.template?.spec.terminationGracePeriodSeconds;
+  expect(graceSeconds).toBeGreaterThan(waitsSeconds + CLOSING_SECONDS);
 });
 
 test('services find their pods, pods their labels, mounts their volumes, policies their containers', () => {
@@ -183,7 +186,9 @@ test('services find their pods, pods their labels, mounts their volumes, policie
       expect(volumeMounts.map(({ name }) => name)).toEqual(volumes);
     }
     for (const { onExitCodes } of spec.podFailurePolicy?.rules ?? []) {
-      expect(pod?.containers.map(({ name }) => name)).toContain(onExitCodes.containerName);
+      if (onExitCodes !== undefined) {
+        expect(pod?.containers.map(({ name }) => name)).toContain(onExitCodes.containerName);
+      }
     }
   }
 });

@@ -4,10 +4,14 @@
 #   uv pip compile requirements.in --generate-hashes --no-annotate --python-version 3.11 -o requirements.lock
 set -euo pipefail
 cd "$(dirname "$0")"
+source ../../training/find-python.sh
 
 if ! cmp -s requirements.lock .venv/requirements.lock; then
   echo 'Installing test/servers/requirements.lock into test/servers/.venv'
-  [[ -x .venv/bin/python ]] || python3 -m venv .venv
+  if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    python=$(find_python)
+    "$python" -m venv --clear .venv
+  fi
   .venv/bin/python -m pip install --quiet --require-hashes -r requirements.lock
   cp requirements.lock .venv/requirements.lock
 fi

@@ -27,15 +27,24 @@ export class WorkerProcess {
     }
   }
 
+  private isThere(): boolean {
+    return this.process.exitCode === null && this.process.signalCode === null;
+  }
+
   async until(event: string): Promise<void> {
     while (!this.events.includes(event)) {
       await sleep(5);
     }
   }
 
+  /** npm and a process manager may both tell it, each in its turn. */
   async end(signal: NodeJS.Signals): Promise<number | null> {
-    if (this.process.exitCode === null && this.process.signalCode === null) {
+    if (this.isThere()) {
       const gone = once(this.process, 'exit');
+      this.process.kill(signal);
+      while (this.isThere() && !this.events.includes('closing')) {
+        await sleep(5);
+      }
       this.process.kill(signal);
       await gone;
     }

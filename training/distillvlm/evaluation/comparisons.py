@@ -110,7 +110,8 @@ class Results:
 
 
 def as_json(commit: str, results: Sequence[Results], comparisons: Sequence[Comparison]) -> str:
-    """Every run, and the comparisons that the tables show, for programs; commit: of the code that made them."""
+    """Every run, and the comparisons that the tables show, for programs; commit: of the code that wrote them
+    down, which may be another's than that which trained."""
     runs = [
         {
             "cell": run.cell,

@@ -86,7 +86,7 @@ def answer_questions(
     store: RegionStore | None,
     records: Sequence[Record],
     words: Words,
-    max_tokens: int = 64,
+    max_tokens: int = 66,  # 64 pieces are promised to users
     batch_size: int = 16,
     layout: Layout = DENSE,
 ) -> dict[str, dict[int, str]]:

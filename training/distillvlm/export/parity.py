@@ -30,8 +30,8 @@ class Comparison:
     regions, captions, answers: how many are identical: a photo's boxes (to `TOLERANCE`), labels, attributes and tags;
         a caption's tokens; a question's best answer. near_ties: captions that differ, with ranks `NEAR_TIE` apart, or
         said of tags that differ where their weights are as near: whatever was said, rounding had chosen the tags.
-    features, log_probabilities, logits: differences, of the first where a photo's regions are identical, of the
-        others where its regions and its captions are.
+    features, log_probabilities, logits: differences where a photo's regions are identical, of log-probabilities where
+        its captions are too.
     """
 
     photos: int = 0
@@ -45,9 +45,11 @@ class Comparison:
     logits: float = 0.0
 
     def identical(self, required: float) -> bool:
-        """Whether that share of the captions is, the others are near ties, and all answers are."""
+        """Whether that share of the captions is, the others are near ties, and all answers are; and most photos'
+        regions, without which no numbers are compared."""
+        regions = 2 * self.regions > self.photos
         captions = self.captions >= required * self.photos and self.captions + self.near_ties == self.photos
-        return captions and self.answers == self.questions
+        return regions and captions and self.answers == self.questions
 
     @property
     def within_tolerance(self) -> bool:

@@ -9,7 +9,6 @@ from typing import TypeVar
 from distillvlm.data.records import Described
 from distillvlm.data.region_store import RegionStore
 from distillvlm.data.text_sources import TextSource, caption_source, question_source, tag_source
-from distillvlm.recipes.language import TextMix
 from distillvlm.recipes.paper_material import PaperMaterial
 from distillvlm.recipes.paper_settings import TEXT_TOKENS, TextName
 
@@ -29,7 +28,7 @@ def _named(name: TextName, material: PaperMaterial, stores: Sequence[RegionStore
     tokenizer = material.words.tokenizer
 
     def captions(photos: Iterable[Described], name: str) -> TextSource:
-        return caption_source(_seen(photos, stores), tokenizer, TextMix.max_caption_tokens, name)
+        return caption_source(_seen(photos, stores), tokenizer, TEXT_TOKENS - 1, name)  # [CLS] is not counted
 
     def questions(photos: Iterable[Described], name: str) -> TextSource:
         return question_source(_seen(photos, stores), tokenizer, TEXT_TOKENS, name)

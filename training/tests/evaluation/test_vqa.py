@@ -17,6 +17,16 @@ from distillvlm.evaluation.vqa import (
     vqa_scores,
 )
 
+# What the official script says; `export/golden_scores.py` wrote it down.
+GOLDEN = json.loads((Path(__file__).parents[3] / "test" / "golden" / "scores.json").read_text())
+
+
+def test_answers_have_the_official_script_s_forms_and_accuracies() -> None:
+    assert GOLDEN["forms"]
+    assert [normalize_answer(each["answer"]) for each in GOLDEN["forms"]] == [each["form"] for each in GOLDEN["forms"]]
+    for each in GOLDEN["answers"]:
+        assert vqa_accuracy(each["answer"], each["people"]) == pytest.approx(each["accuracy"]), each
+
 
 def question(*answers: str, question_id: int = 1, answer_type: str = "", question_type: str = "") -> Question:
     return Question(question_id, "what is this?", answers, answer_type, question_type)

@@ -18,12 +18,12 @@ from distillvlm.recipes.detectors import DetectorRecipe
 from distillvlm.recipes.language import ModelSize
 from distillvlm.recipes.pipeline import ancestors_of, origins_of, run_stages
 from distillvlm.recipes.study.cells import GROUPS, PILOT, Group
-from distillvlm.recipes.study.gate import Gate
+from distillvlm.recipes.study.gate import Gate, check_gate
 from distillvlm.recipes.study.kept_scores import keep_scores, kept_shares, read_kept
 from distillvlm.recipes.study.oracle import consensus_captions
 from distillvlm.recipes.study.recipe import StudyRecipe
 from distillvlm.recipes.study.report import write_report
-from distillvlm.recipes.study.scores import read_scores
+from distillvlm.recipes.study.scores import Scores, read_scores, write_scores
 
 LEFT_OUT = ("losses", "queues", "hundredth", "search-smoothing", "search-dropout", "search-length")
 CELLS = {cell.name for group in GROUPS if group.name not in LEFT_OUT for cell in group.cells}
@@ -227,6 +227,51 @@ def test_a_gate_with_nothing_behind_it_stays_shut_and_says_why(run: Path) -> Non
     recipe = tiny_study(run, (), Gate())
     with pytest.raises(ValueError, match=r"gate: these scenes would show nothing: .*least 8"):
         recipe.check(run / "runs" / "gate")
+
+
+# By hand: teacher 120 and 80, on the student's boxes 100; student 90 and 70, longer 110 and 75, richer 115 and 77.
+BY_HAND = {
+    "teacher above student, CIDEr-D": 30.0,
+    "teacher above student, VQA": 10.0,
+    "teacher above itself on the student's boxes, CIDEr-D": 20.0,
+    "ten times the labels above one, CIDEr-D": 5.0,
+    "ten times the labels above one, VQA": 2.0,
+}
+
+
+def evaluated(folder: Path, scores: dict[str, tuple[float, float]]) -> Path:
+    """An evaluation's scores of four validation scenes, all alike; those of test scenes are others."""
+    folder.mkdir(parents=True)
+    for name, (captions, answers) in scores.items():
+        for split, shift in (("val", 0.0), ("test", 1000.0)):
+            rows = np.full(4, captions + shift), np.full(4, answers + shift), np.arange(4)
+            write_scores(folder / f"{name}.{split}.npz", Scores(*rows))
+    return folder
+
+
+def test_the_gate_compares_what_it_says_and_shuts_where_one_difference_is_too_small(run: Path, tmp_path: Path) -> None:
+    recipe = tiny_study(run, ())
+    folders = (
+        evaluated(tmp_path / "plain", {"none": (90, 70)}),
+        evaluated(tmp_path / "longer", {"three times the steps": (110, 75)}),
+        evaluated(tmp_path / "rich", {"ten times the labels": (115, 77)}),
+        evaluated(tmp_path / "teacher", {"teacher": (120, 80), "teacher, student's boxes": (100, 60)}),
+    )
+    given = (*folders, of_split(recipe.records, "val"), SMOKE, recipe.seed)
+    found = check_gate(OPEN, *given)
+    assert {name: found[name]["found"] for name in BY_HAND} == BY_HAND
+    just_open = Gate(room=(29.9, 9.9), foreign=19.9, labels=(4.9, 1.9), ceiling=-1e9)
+    check_gate(just_open, *given)
+    for shut in (
+        {"room": (30.0, 9.9)},
+        {"room": (29.9, 10.0)},
+        {"foreign": 20.0},
+        {"labels": (5.0, 1.9)},
+        {"labels": (4.9, 2.0)},
+        {"ceiling": 1e9},
+    ):
+        with pytest.raises(ValueError, match="gate: these scenes would show nothing"):
+            check_gate(replace(just_open, **shut), *given)
 
 
 def test_a_record_is_the_scene_it_was_drawn_from(run: Path) -> None:

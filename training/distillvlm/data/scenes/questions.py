@@ -1,6 +1,6 @@
 """Questions with ten answers, made so that a guess without the picture is worth little.
 
-Of each type no answer is given to more than about 40% of the questions, and yes is as frequent as no.
+Of each type but yes/no, no answer is given to much more than half of the questions; yes is as frequent as no.
 """
 
 from __future__ import annotations

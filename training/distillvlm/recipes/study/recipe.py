@@ -70,8 +70,8 @@ TEACHER_REGIONS: dict[Teaching, str] = {
 class StudyRecipe(StudyTeachers):
     """The students' seeds take the teachers in turn; `docs` gets the report.
 
-    student_batch, student_steps: as the teacher's. pilot: what the gate holds against the teacher, and against itself
-    with more labels.
+    student_batch, student_steps: as the teacher's. pilot: what the gate holds against the teacher; and, trained
+    for as long as each other, with the same labels and with more.
     """
 
     student: ModelSize
@@ -79,7 +79,7 @@ class StudyRecipe(StudyTeachers):
     student_steps: tuple[int, int]
     scst_steps: int
     student_rate: float
-    pilot: tuple[Group, Group]
+    pilot: tuple[Group, Group, Group]
     groups: tuple[Group, ...]
     gate: Gate
     docs: Path
@@ -90,7 +90,7 @@ class StudyRecipe(StudyTeachers):
             *self.measurements(),
             *self._group_stages(self.pilot[0]),
             *self.teacher_stages(1),
-            *self._group_stages(self.pilot[1]),
+            *(stage for group in self.pilot[1:] for stage in self._group_stages(group)),
             Stage(
                 "gate",
                 "is there anything to find?",
@@ -261,9 +261,9 @@ class StudyRecipe(StudyTeachers):
         return self._evaluate(said, folder)
 
     def check(self, folder: Path) -> dict[str, object]:
-        plain, rich = (self.folder / f"{group.name}-1-evaluation" for group in self.pilot)
+        plain, longer, rich = (self.folder / f"{group.name}-1-evaluation" for group in self.pilot)
         teacher, val = self.folder / "teacher-1-evaluation", of_split(self.records, "val")
-        return check_gate(self.gate, plain, rich, teacher, val, self.difficulty, self.seed)
+        return check_gate(self.gate, plain, longer, rich, teacher, val, self.difficulty, self.seed)
 
     def report(self, folder: Path) -> dict[str, object]:
         """From all evaluations that are there, or were kept beside an earlier report, on whatever machine."""
@@ -293,10 +293,11 @@ class StudyRecipe(StudyTeachers):
                 f"{self.student.hidden_size}) see {samples:,} photos of {self.annotated:,} scenes with one caption "
                 f"and eight to nine questions each; teachers have {self.teacher.num_layers} layers x "
                 f"{self.teacher.hidden_size}. Figures are of {self.counts['test']:,} test scenes, each with a pair "
-                "of thing and colour that training has not; one seed is one initialisation and one order of batches, "
-                "the same in every cell. CIDEr-D has the idf of the test references.",
+                "of thing and colour that no training picture has; one seed is one initialisation and one order of "
+                "batches, the same in every cell. CIDEr-D has the idf of the test references.",
                 "",
-                "The gate, on validation scenes, with a student that is none of the study's:",
+                "The gate, on validation scenes, with plain students of seed 1; of those with ten times the labels and "
+                "with once the labels both have three times the steps:",
                 "",
                 "| | points | least |",
                 "|---|---|---|",
