@@ -45,11 +45,9 @@ class Comparison:
     logits: float = 0.0
 
     def identical(self, required: float) -> bool:
-        """Whether that share of the captions is, the others are near ties, and all answers are; and most photos'
-        regions, without which no numbers are compared."""
-        regions = 2 * self.regions > self.photos
+        """Whether that share of the captions is, the others are near ties, and all answers are."""
         captions = self.captions >= required * self.photos and self.captions + self.near_ties == self.photos
-        return regions and captions and self.answers == self.questions
+        return captions and self.answers == self.questions
 
     @property
     def within_tolerance(self) -> bool:
