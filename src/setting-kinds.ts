@@ -49,7 +49,7 @@ function pairOf(text: string): readonly [string, string] | undefined {
   }
 }
 
-/** An address of http or https, secret where a name and password stand in it, and shown without these; none by default. */
+/** An address of http or https, secret since a name and password may stand in it, and shown without these; none by default. */
 export function address(variable: string): Setting<string> {
   return {
     variable,

@@ -3,6 +3,7 @@ import { parse } from 'csv-parse';
 import { RunError } from '../errors';
 import type { Item } from '../item';
 import { readLines } from '../text-lines';
+import { pipeWithErrors } from './pipe-with-errors';
 
 /** A list of paths, one in each line, or with `\0` as the separator for names that hold line breaks. */
 export async function* readList(file: string, separator: '\n' | '\0'): AsyncGenerator<Item> {
@@ -35,13 +36,10 @@ export async function* readJsonLines(file: string): AsyncGenerator<Item> {
 /** A CSV file whose first line names the columns: `image` and, where wanted, `question`, `id`. */
 export async function* readCsv(file: string): AsyncGenerator<Item> {
   const content = createReadStream(file);
-  const rows = parse({ bom: true, columns: true, skip_empty_lines: true });
-  content.on('error', (error) => {
-    rows.destroy(error);
-  });
+  const rows = pipeWithErrors(content, parse({ bom: true, columns: true, skip_empty_lines: true }));
   let number = 0;
   try {
-    for await (const row of content.pipe(rows) as AsyncIterable<Record<string, string>>) {
+    for await (const row of rows as AsyncIterable<Record<string, string>>) {
       number += 1;
       const filled = Object.fromEntries(Object.entries(row).filter(([, value]) => value !== ''));
       yield toItem(filled, `Row ${number} of ${file}`);

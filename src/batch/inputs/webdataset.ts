@@ -4,6 +4,7 @@ import { extract } from 'tar-stream';
 import { RunError } from '../errors';
 import type { InputItem } from '../item';
 import { isPhotoName } from './folder';
+import { pipeWithErrors } from './pipe-with-errors';
 
 export function isShardName(name: string): boolean {
   return /\.tar$/i.test(name);
@@ -15,14 +16,11 @@ export function isShardName(name: string): boolean {
  * as films, are passed over.
  */
 export async function* readTar(shard: string, content: Readable): AsyncGenerator<InputItem> {
-  const archive = extract();
-  content.on('error', (error) => {
-    archive.destroy(error);
-  });
+  const archive = pipeWithErrors(content, extract());
   let key = '';
   let files = new Map<string, Buffer>();
   try {
-    for await (const entry of content.pipe(archive)) {
+    for await (const entry of archive) {
       const { name, type } = entry.header;
       const [, entryKey = '', extension = ''] = /^((?:.*\/)?[^/.]*)\.(.*)$/s.exec(name) ?? [];
       if (type !== 'file' || entryKey === '' || !isPartOfSample(extension)) {
