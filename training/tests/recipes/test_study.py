@@ -28,7 +28,7 @@ from distillvlm.recipes.study.scores import Scores, read_scores, write_scores
 LEFT_OUT = ("losses", "queues", "hundredth", "search-smoothing", "search-dropout", "search-length")
 CELLS = {cell.name for group in GROUPS if group.name not in LEFT_OUT for cell in group.cells}
 TEACHERS = {"teacher", "teacher, student's boxes", "control", "control, student's boxes", "adapted, student's boxes"}
-OPEN = Gate(room=(-1e9, -1e9), foreign=-1e9, labels=(-1e9, -1e9), ceiling=-1e9)
+OPEN = Gate(room=(-1e9, -1e9), foreign=-1e9, headroom=(-1e9, -1e9), ceiling=-1e9)
 
 
 def tiny_study(folder: Path, groups: tuple[Group, ...], gate: Gate = OPEN) -> StudyRecipe:
@@ -133,7 +133,7 @@ def test_scores_on_other_regions_are_not_compared(run: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("setting", "kept"),
     [
-        ("teacher_rate", ("pilot", "longer", "full-attention")),
+        ("teacher_rate", ("pilot", "full-attention")),
         ("student_rate", ("teacher-1", "adapted-1", "control-1")),
         ("polluted_share", ()),
         ("question_share", ()),
@@ -234,8 +234,10 @@ BY_HAND = {
     "teacher above student, CIDEr-D": 30.0,
     "teacher above student, VQA": 10.0,
     "teacher above itself on the student's boxes, CIDEr-D": 20.0,
-    "ten times the labels above one, CIDEr-D": 5.0,
-    "ten times the labels above one, VQA": 2.0,
+    "ten times the labels in three times the steps above student, CIDEr-D": 25.0,
+    "ten times the labels in three times the steps above student, VQA": 7.0,
+    "three times the steps above student, CIDEr-D": 20.0,
+    "three times the steps above student, VQA": 5.0,
 }
 
 
@@ -260,14 +262,14 @@ def test_the_gate_compares_what_it_says_and_shuts_where_one_difference_is_too_sm
     given = (*folders, of_split(recipe.records, "val"), SMOKE, recipe.seed)
     found = check_gate(OPEN, *given)
     assert {name: found[name]["found"] for name in BY_HAND} == BY_HAND
-    just_open = Gate(room=(29.9, 9.9), foreign=19.9, labels=(4.9, 1.9), ceiling=-1e9)
+    just_open = Gate(room=(29.9, 9.9), foreign=19.9, headroom=(24.9, 6.9), ceiling=-1e9)
     check_gate(just_open, *given)
     for shut in (
         {"room": (30.0, 9.9)},
         {"room": (29.9, 10.0)},
         {"foreign": 20.0},
-        {"labels": (5.0, 1.9)},
-        {"labels": (4.9, 2.0)},
+        {"headroom": (25.0, 6.9)},
+        {"headroom": (24.9, 7.0)},
         {"ceiling": 1e9},
     ):
         with pytest.raises(ValueError, match="gate: these scenes would show nothing"):

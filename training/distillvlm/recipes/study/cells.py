@@ -133,7 +133,10 @@ FULL_ATTENTION = Group(
 )
 LONGER = Group(
     "longer",
-    (replace(PLAIN, name="none, longer", about="no distillation, for the time that `all` takes"),),
+    (
+        replace(PLAIN, name="none, longer", about="no distillation, for the time that `all` takes"),
+        replace(DISTILLED, name="all, longer", about="all losses, in as many steps as `none, longer`"),
+    ),
     seeds=2,
     length=3.0,  # samples a second of a plain student, in those of a distilled one (`benchmarks/throughput.py`)
 )
@@ -150,7 +153,7 @@ HUNDREDTH = Group(
     data_share=0.01,
 )
 # In as many steps ten times the labels were worth nothing (CIDEr-D 53.6 for 56.2): a student learns too little of them.
-# So it has three times the steps, and is held against a student with three times the steps and one time the labels.
+# So it has three times the steps, and another student has those alone.
 PILOT = (
     Group("pilot", (PLAIN,), seeds=1),
     Group("pilot-longer", (Cell("three times the steps", "no distillation"),), seeds=1, length=3.0),

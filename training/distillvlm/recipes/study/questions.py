@@ -22,7 +22,11 @@ SEARCHED = tuple(
     (f"{arm}, {setting}", arm) for setting in ("smoothing", "dropout", "half") for arm in (PLAIN.name, DISTILLED.name)
 )
 QUESTIONS = {
-    "For the time that distillation takes": (("none, longer", "none"), ("all", "none, longer")),
+    "For the time that distillation takes, and longer": (
+        ("none, longer", "none"),
+        ("all", "none, longer"),
+        ("all, longer", "none, longer"),
+    ),
     "What each part is worth": (
         ("attention", "none"),
         ("hidden", "none"),
@@ -60,6 +64,7 @@ SWEEPS = {
 FINDINGS = (
     ("a student learns more with a teacher than without", "all", "none"),
     ("so it does where the one without learns for as long", "all", "none, longer"),
+    ("so it does where both have three times the steps", "all, longer", "none, longer"),
     ("adaptation makes up for the student's boxes", "adapted, student's boxes", "control, student's boxes"),
     ("an adapted teacher teaches more than an un-adapted one", "all", "all-unadapted"),
     ("attention helps by itself", "attention", "none"),

@@ -70,8 +70,8 @@ TEACHER_REGIONS: dict[Teaching, str] = {
 class StudyRecipe(StudyTeachers):
     """The students' seeds take the teachers in turn; `docs` gets the report.
 
-    student_batch, student_steps: as the teacher's. pilot: what the gate holds against the teacher; and, trained
-    for as long as each other, with the same labels and with more.
+    student_batch, student_steps: as the teacher's. pilot: what the gate holds against the teacher; and the same,
+    trained for longer, without and with more labels.
     """
 
     student: ModelSize
@@ -284,7 +284,9 @@ class StudyRecipe(StudyTeachers):
     def _preface(self, gate: Mapping[str, object]) -> str:
         """What was done, and that the scenes have something to show."""
         rows = [
-            f"| {name} | {row['found']:+.1f} | {row['least']} |" for name, row in gate.items() if isinstance(row, dict)
+            f"| {name} | {row['found']:+.1f} | {'' if row['least'] is None else row['least']} |"
+            for name, row in gate.items()
+            if isinstance(row, dict)
         ]
         samples = sum(self.student_steps) * self.student_batch[0]
         return "\n".join(
@@ -296,8 +298,7 @@ class StudyRecipe(StudyTeachers):
                 "of thing and colour that no training picture has; one seed is one initialisation and one order of "
                 "batches, the same in every cell. CIDEr-D has the idf of the test references.",
                 "",
-                "The gate, on validation scenes, with plain students of seed 1; of those with ten times the labels and "
-                "with once the labels both have three times the steps:",
+                "The gate, on validation scenes, with plain students of seed 1; what has no least shuts nothing:",
                 "",
                 "| | points | least |",
                 "|---|---|---|",
