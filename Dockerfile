@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # glibc 2.28 or newer: onnxruntime-node has no build for musl (Alpine).
-FROM node:20-bookworm-slim AS build
+FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
@@ -11,7 +11,7 @@ RUN npm run build \
  && npm prune --omit=dev \
  && rm -r node_modules/onnxruntime-node/bin/napi-v6/darwin node_modules/onnxruntime-node/bin/napi-v6/win32
 
-FROM node:20-bookworm-slim
+FROM node:24-bookworm-slim
 # Decoding photos fragments glibc's many arenas; two keep the memory flat.
 ENV NODE_ENV=production MALLOC_ARENA_MAX=2
 WORKDIR /app
