@@ -144,6 +144,12 @@ def _described(stage: Stage) -> dict[str, str]:
     return {name: repr(value) for name, value in stage.settings.items()}
 
 
+def origin_in(folder: Path) -> str:
+    """What a stage's folder was made with."""
+    known: dict[str, str] = json.loads((folder / "settings.json").read_text())
+    return known["origin"]
+
+
 def _claim(stage: Stage, folder: Path, origin: str) -> None:
     """Writes down what the folder's results are made with, before they are made; refuses those of another origin."""
     written, settings = folder / "settings.json", _described(stage)

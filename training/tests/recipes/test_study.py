@@ -114,6 +114,8 @@ def test_a_report_needs_no_models_but_scores_of_the_same_settings(run: Path) -> 
     slower = origins_of(replace(recipe, student_rate=1e-4).stages())
     with pytest.raises(ValueError, match=r"npz: was made with other settings; remove it"):
         read_kept(kept, "test", slower)
+    with pytest.raises(ValueError, match=r"-evaluation: was made with other settings; remove it"):
+        keep_scores(run / "runs", run / "kept elsewhere", slower, {})
     elsewhere = replace(recipe, folder=run / "another machine")
     elsewhere.report(elsewhere.folder / "report")
     assert json.loads((run / "docs" / "study.json").read_text())["comparisons"]
@@ -166,6 +168,13 @@ def test_students_wait_for_the_gate_but_do_not_stand_on_it(tmp_path: Path) -> No
     assert first["headline-1-pretraining"] == ("gate",)
     assert first["pilot-1-pretraining"] == ()
     assert "gate" not in ancestors["headline-1-pretraining"]
+
+
+def test_what_is_said_of_a_cell_makes_no_other_training(tmp_path: Path) -> None:
+    said = tuple(
+        replace(group, cells=tuple(replace(cell, about=f"{cell.about}!") for cell in group.cells)) for group in GROUPS
+    )
+    assert origins_of(tiny_study(tmp_path, said).stages()) == origins_of(tiny_study(tmp_path, GROUPS).stages())
 
 
 def test_a_report_of_an_unfinished_study_says_what_is_still_to_be_run(run: Path) -> None:

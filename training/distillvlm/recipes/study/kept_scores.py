@@ -19,6 +19,7 @@ from distillvlm.engine.gradient_shares import mean_shares, share_windows
 from distillvlm.engine.progress import Progress, read_progress, training_seconds
 from distillvlm.evaluation.comparisons import Results, Run
 from distillvlm.recipes.lessons import SHARE_STEPS
+from distillvlm.recipes.pipeline import origin_in
 from distillvlm.recipes.study.scores import UNIT, Scores, read_scores
 
 EVALUATION = "-evaluation"
@@ -33,12 +34,17 @@ def keep_scores(study: Path, kept: Path, origins: Mapping[str, str], regions: Ma
 
     origins: of its stages, see `origins_of`; evaluations that are none of them are passed over. regions: keys of the
     region stores that they stand on.
+
+    Raises:
+        ValueError: an evaluation was made with other settings.
     """
     kept.mkdir(parents=True, exist_ok=True)
     for done in sorted(study.glob(f"*{EVALUATION}/done.json")):
         stage = done.parent
         group = stage.name.removesuffix(EVALUATION)
         if stage.name in origins and not group.startswith("pilot"):
+            if origin_in(stage) != origins[stage.name]:
+                raise ValueError(f"{stage}: was made with other settings; remove it")
             folders = [path.parent for path in sorted(study.glob(f"{group}-*/*/losses.jsonl"))]
             trained = {folder: read_progress(folder) for folder in folders}
             facts = {

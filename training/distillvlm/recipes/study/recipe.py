@@ -106,8 +106,9 @@ class StudyRecipe(StudyTeachers):
     def _group_stages(self, group: Group) -> Iterator[Stage]:
         names = ["student", "student_batch", "student_steps", "scst_steps", "student_rate"]
         names += ["question_share", "polluted_share"]
-        # How many seeds there are changes none of them.
-        settings = {"group": replace(group, seeds=0), **settings_of(self, *names)}
+        # How many seeds there are changes none of them, nor does what is said of a cell.
+        unnamed = tuple(replace(cell, about="") for cell in group.cells)
+        settings = {"group": replace(group, seeds=0, cells=unnamed), **settings_of(self, *names)}
         about = ", ".join(cell.name for cell in group.cells)
         for seed in range(1, group.seeds + 1):
             name, after = f"{group.name}-{seed}", self._needed_by(group, seed)
