@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http';
 import path from 'node:path';
 import { PROJECT_ROOT, type Settings } from './config';
 import { createAdminApp } from './http/admin-app';
@@ -85,26 +86,14 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
     logger.info({ event: 'reloaded', models: models.map(modelId) });
     return models;
   };
-  const servers: HttpServer[] = [];
-  try {
-    const { host, port, adminHost, adminPort, maxQueue } = settings;
-    // All that both priorities let in may come by connections of their own.
-    const maxConnections = 2 * maxQueue + OTHER_CONNECTIONS;
-    servers.push(await HttpServer.listen(door.listener, { host, port, maxConnections }));
-    if (adminKeys !== undefined && adminPort > 0) {
-      const admin = createAdminApp({ keys: adminKeys, reload, metrics, tracing, logger });
-      servers.push(
-        await HttpServer.listen(admin, { host: adminHost, port: adminPort, maxConnections: OTHER_CONNECTIONS }),
-      );
-    }
-  } catch (error) {
-    await Promise.all(servers.map((server) => server.close(0)));
+  const admin = adminKeys && createAdminApp({ keys: adminKeys, reload, metrics, tracing, logger });
+  const servers = await listen(door.listener, admin, settings).catch(async (error: unknown) => {
     await service.close(0);
     throw error;
-  }
+  });
   return {
     models: service.models.map(modelId),
-    port: servers[0]?.port ?? 0,
+    port: servers[0].port,
     adminPort: servers[1]?.port,
     ready: service.ready(),
     reload,
@@ -118,6 +107,26 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
       await Promise.all([service.close(CLOSE_INFERENCE_MS), exported]);
     },
   };
+}
+
+/** The server that answers and, where it has keys and a port, the administrators'; neither where one of them cannot. */
+async function listen(
+  answering: RequestListener,
+  admin: RequestListener | undefined,
+  { host, port, adminHost, adminPort, maxQueue }: Settings,
+): Promise<[HttpServer, ...HttpServer[]]> {
+  // All that both priorities let in may come by connections of their own.
+  const server = await HttpServer.listen(answering, { host, port, maxConnections: 2 * maxQueue + OTHER_CONNECTIONS });
+  if (admin === undefined || adminPort === 0) {
+    return [server];
+  }
+  try {
+    const options = { host: adminHost, port: adminPort, maxConnections: OTHER_CONNECTIONS };
+    return [server, await HttpServer.listen(admin, options)];
+  } catch (error) {
+    await server.close(0);
+    throw error;
+  }
 }
 
 function startInference(models: ServedModels, settings: Settings, logger: Logger) {

@@ -6,9 +6,17 @@ import type { InferenceEvents } from '../inference/events';
 const STAGE_BUCKETS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
 const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
+type Events = EventEmitter<InferenceEvents>;
+
 /** Counts and times what inference tells of itself. */
-export function observeInference(events: EventEmitter<InferenceEvents>, registry: Registry): void {
-  const registers = [registry];
+export function observeInference(events: Events, registry: Registry): void {
+  observeBatches(events, [registry]);
+  observePhotos(events, [registry]);
+  observeProcesses(events, [registry]);
+}
+
+/** What a batch holds, and how long each stage of it takes. */
+function observeBatches(events: Events, registers: Registry[]): void {
   const stages = new Histogram({
     name: 'distillvlm_stage_duration_seconds',
     help: "Stages of inference: a photo's wait for a process, then decode, detect, prefix, caption and answer of a batch",
@@ -28,6 +36,23 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
     buckets: BATCH_BUCKETS,
     registers,
   });
+
+  events.on('batchStarted', ({ units, waitsMs }) => {
+    batchUnits.observe(units);
+    for (const waitMs of waitsMs) {
+      stages.observe({ stage: 'wait' }, waitMs / 1000);
+    }
+  });
+  events.on('stage', ({ stage, ms, tokens: count }) => {
+    stages.observe({ stage }, ms / 1000);
+    if (count !== undefined) {
+      tokens.inc({ kind: stage === 'caption' ? 'caption' : 'question' }, count);
+    }
+  });
+}
+
+/** What becomes of a photo beside its answer. */
+function observePhotos(events: Events, registers: Registry[]): void {
   const retries = new Counter({
     name: 'distillvlm_photos_retried_total',
     help: 'Photos that were tried again, alone, because their batch failed',
@@ -50,6 +75,23 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
     labelNames: ['when'] as const,
     registers,
   });
+
+  events.on('jobRetried', () => {
+    retries.inc();
+  });
+  events.on('jobShared', () => {
+    shared.inc();
+  });
+  events.on('photoAnswered', (photo) => {
+    cached.inc({ result: photo.cached ? 'hit' : 'miss' });
+  });
+  events.on('jobDropped', ({ when }) => {
+    dropped.inc({ when });
+  });
+}
+
+/** Starts, memory and ends of the inference processes. */
+function observeProcesses(events: Events, registers: Registry[]): void {
   const starts = new Counter({
     name: 'distillvlm_process_starts_total',
     help: 'Inference processes that became ready, by the device that they took',
@@ -74,30 +116,6 @@ export function observeInference(events: EventEmitter<InferenceEvents>, registry
     registers,
   });
 
-  events.on('batchStarted', ({ units, waitsMs }) => {
-    batchUnits.observe(units);
-    for (const waitMs of waitsMs) {
-      stages.observe({ stage: 'wait' }, waitMs / 1000);
-    }
-  });
-  events.on('stage', ({ stage, ms, tokens: count }) => {
-    stages.observe({ stage }, ms / 1000);
-    if (count !== undefined) {
-      tokens.inc({ kind: stage === 'caption' ? 'caption' : 'question' }, count);
-    }
-  });
-  events.on('jobRetried', () => {
-    retries.inc();
-  });
-  events.on('jobShared', () => {
-    shared.inc();
-  });
-  events.on('photoAnswered', (photo) => {
-    cached.inc({ result: photo.cached ? 'hit' : 'miss' });
-  });
-  events.on('jobDropped', ({ when }) => {
-    dropped.inc({ when });
-  });
   events.on('processReady', ({ device }) => {
     starts.inc({ device: device.name });
     fallbacks.inc(device.fallback === undefined ? 0 : 1);
