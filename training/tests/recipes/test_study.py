@@ -25,7 +25,7 @@ from distillvlm.recipes.study.recipe import StudyRecipe
 from distillvlm.recipes.study.report import write_report
 from distillvlm.recipes.study.scores import Scores, read_scores, write_scores
 
-LEFT_OUT = ("losses", "queues", "hundredth", "search-smoothing", "search-dropout", "search-length")
+LEFT_OUT = ("losses", "queues", "hundredth", "longer-unadapted", "search-smoothing", "search-dropout")
 CELLS = {cell.name for group in GROUPS if group.name not in LEFT_OUT for cell in group.cells}
 TEACHERS = {"teacher", "teacher, student's boxes", "control", "control, student's boxes", "adapted, student's boxes"}
 OPEN = Gate(room=(-1e9, -1e9), foreign=-1e9, headroom=(-1e9, -1e9), ceiling=-1e9)

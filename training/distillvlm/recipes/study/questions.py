@@ -19,13 +19,14 @@ TEACHER_PAIRS = (
 )
 HEADLINE_PAIRS = (("all", "none"), ("all", "all-unadapted"), ("all-unadapted", "none"))
 SEARCHED = tuple(
-    (f"{arm}, {setting}", arm) for setting in ("smoothing", "dropout", "half") for arm in (PLAIN.name, DISTILLED.name)
+    (f"{arm}, {setting}", arm) for setting in ("smoothing", "dropout", "longer") for arm in (PLAIN.name, DISTILLED.name)
 )
 QUESTIONS = {
     "For the time that distillation takes, and longer": (
         ("none, longer", "none"),
         ("all", "none, longer"),
         ("all, longer", "none, longer"),
+        ("all, longer", "all-unadapted, longer"),
     ),
     "What each part is worth": (
         ("attention", "none"),

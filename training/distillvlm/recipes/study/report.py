@@ -62,7 +62,7 @@ def write_report(
         mean_table(test, _rows(HEADLINE)),
         comparison_table(comparisons, HEADLINE_PAIRS),
         *(part for title, pairs in QUESTIONS.items() for part in _answer(title, comparisons, pairs)),
-        *_answer("Settings, each tried with one seed on validation scenes", settings, SEARCHED),
+        *_answer("Settings, on validation scenes", settings, SEARCHED),
         "## Every cell\n",
         "Differences are from `none` with the same seeds, with 95% bootstrap intervals over test scenes.\n",
         "![Differences from no distillation](study.svg)\n",
