@@ -68,10 +68,14 @@ def run_stages(stages: Sequence[Stage], folder: Path, only: str | None = None, u
     """Runs the stages that `choose_stages` chooses in order; those that are done are passed over.
 
     Raises:
-        ValueError: `only` or `until` names no stage, or a stage's folder holds results of other settings.
+        ValueError: `only` or `until` names no stage, or a stage's folder, or one that it stands on, holds results of
+            other settings.
     """
-    origins = origins_of(stages)
+    origins, ancestors = origins_of(stages), ancestors_of(stages)
     for stage in choose_stages(stages, only, until):
+        for earlier in stages:
+            if earlier.name in ancestors[stage.name] and (folder / earlier.name / "settings.json").exists():
+                _claim(earlier, folder / earlier.name, origins[earlier.name])
         run_stage(stage, folder / stage.name, origins[stage.name])
 
 

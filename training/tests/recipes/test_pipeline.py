@@ -80,6 +80,14 @@ def test_settings_of_a_stage_that_another_does_not_stand_on_leave_its_results_al
         run_stages(aside({"one": 0.01, "two": 0.01}), tmp_path)
 
 
+def test_a_stage_whose_folder_is_new_does_not_take_up_what_others_made_with_other_settings(tmp_path: Path) -> None:
+    ran: list[str] = []
+    run_stages(recording(["one", "two", "three"], ran), tmp_path, until="two")
+    with pytest.raises(ValueError, match=r"one: rate is 0\.01 and was 0\.1"):
+        run_stages(recording(["one", "two", "three"], ran, rates={"one": 0.01}), tmp_path, only="three")
+    assert ran == ["one", "two"]
+
+
 def test_a_stage_that_was_cut_off_is_not_continued_with_other_settings(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one failed"):
         run_stages(recording(["one"], [], failing="one"), tmp_path)
