@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { ServiceError } from '../errors';
 import { IMAGE_LIMITS } from '../vision-language/facts';
-import { RunError } from './errors';
+import { fileTooLarge } from './errors';
 import { isS3Address, type ObjectStore } from './inputs/s3';
 import type { InputItem } from './item';
 
@@ -13,30 +13,23 @@ export async function readPhoto({ image, bytes }: InputItem, store: ObjectStore)
   if (bytes !== undefined) {
     return bytes;
   }
-  let size: number;
+  if (isS3Address(image)) {
+    return store.read(image, IMAGE_LIMITS.maxBytes);
+  }
   try {
-    if (isS3Address(image)) {
-      const found = await store.read(image, IMAGE_LIMITS.maxBytes);
-      if (found instanceof Uint8Array) {
-        return found;
-      }
-      size = found.tooLarge;
-    } else {
-      const file = await stat(image);
-      // A pipe or a device may never end.
-      if (!file.isFile()) {
-        throw new Error('it is no file');
-      }
-      if (file.size <= IMAGE_LIMITS.maxBytes) {
-        return await readFile(image);
-      }
-      size = file.size;
+    const file = await stat(image);
+    // A pipe or a device may never end.
+    if (!file.isFile()) {
+      throw new Error('it is no file');
     }
+    if (file.size > IMAGE_LIMITS.maxBytes) {
+      throw fileTooLarge(file.size, IMAGE_LIMITS.maxBytes);
+    }
+    return await readFile(image);
   } catch (cause) {
-    if (cause instanceof ServiceError || cause instanceof RunError) {
+    if (cause instanceof ServiceError) {
       throw cause;
     }
     throw new ServiceError('undecodable_image', `The file cannot be read: ${(cause as Error).message}.`, { cause });
   }
-  throw new ServiceError('image_too_large', `The file has ${size} bytes; ${IMAGE_LIMITS.maxBytes} are the limit.`);
 }

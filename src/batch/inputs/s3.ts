@@ -1,6 +1,7 @@
 import path from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { ServiceError } from '../../errors';
-import { RunError } from '../errors';
+import { fileTooLarge, RunError } from '../errors';
 import { isPhotoName } from './folder';
 
 const ADDRESS = /^s3:\/\/([^/]+)\/?(.*)$/s;
@@ -13,6 +14,8 @@ const OF_ONE_PHOTO: readonly string[] = [
   'AccessDenied',
   'InvalidBucketName',
   'InvalidObjectState',
+  // Another photo since its first bytes were read.
+  'PreconditionFailed',
   'KeyTooLongError',
 ];
 
@@ -68,56 +71,49 @@ export class ObjectStore {
   }
 
   /**
-   * @param maxBytes more are not fetched
-   * @throws ServiceError `undecodable_image` when there is no such photo
+   * @param maxBytes of a photo; more are not fetched
+   * @throws ServiceError `undecodable_image` when there is no such photo, `image_too_large`
    * @throws RunError when no photo could be read
    */
-  async read(address: string, maxBytes: number): Promise<Uint8Array | { readonly tooLarge: number }> {
-    const { bucket, key } = parse(address);
+  async read(address: string, maxBytes: number): Promise<Uint8Array> {
     try {
-      const { sdk, client } = await this.connect();
-      for (let cuts = 1; ; cuts += 1) {
-        const { Body: body, ContentLength: bytes = 0 } = await client.send(
-          new sdk.GetObjectCommand({ Bucket: bucket, Key: key }),
-        );
-        if (bytes > maxBytes) {
-          await body?.transformToWebStream().cancel();
-          return { tooLarge: bytes };
-        }
-        try {
-          return (await body?.transformToByteArray()) ?? new Uint8Array();
-        } catch (cause) {
-          // The SDK asks again for what it gets no answer to, and not where an answer is cut off.
-          if (cuts >= this.options.maxAttempts) {
-            throw cause;
-          }
-        }
-      }
+      return await buffer(this.chunks(address, maxBytes));
     } catch (cause) {
       if (cause instanceof Error && OF_ONE_PHOTO.includes(cause.name)) {
         throw new ServiceError('undecodable_image', `The file cannot be read: ${sentenceOf(cause)}.`, { cause });
       }
-      throw new RunError(`${address} cannot be read: ${sentenceOf(cause)}.`, { cause });
+      throw cause instanceof ServiceError ? cause : cannotBeRead(address, cause);
     }
   }
 
   /**
-   * The bytes of an object. Where its connection is cut, which a run of hours may meet, it goes on behind what has come.
+   * The bytes of an object of whatever size.
    * @throws RunError when it cannot be read, or is another object meanwhile
    */
   async *stream(address: string): AsyncGenerator<Uint8Array> {
+    try {
+      yield* this.chunks(address, Infinity);
+    } catch (cause) {
+      throw cannotBeRead(address, cause);
+    }
+  }
+
+  /** Where the connection is cut, which a run of hours may meet, it goes on behind what has come. */
+  private async *chunks(address: string, maxBytes: number): AsyncGenerator<Uint8Array> {
     const { bucket: Bucket, key: Key } = parse(address);
-    const cannotBeRead = (cause: unknown): RunError =>
-      new RunError(`${address} cannot be read: ${sentenceOf(cause)}.`, { cause });
+    const { sdk, client } = await this.connect();
     let bytesRead = 0;
     let version: string | undefined;
+    // The SDK asks again for what it gets no answer to, and not where an answer is cut off.
     for (let cuts = 1; ; cuts += 1) {
-      const { sdk, client } = await this.connect();
       const rest = bytesRead > 0 && { Range: `bytes=${bytesRead}-`, IfMatch: version };
-      const { Body: body, ETag } = await client
-        .send(new sdk.GetObjectCommand({ Bucket, Key, ...rest }))
-        .catch((cause: unknown) => Promise.reject(cannotBeRead(cause)));
-      version ??= ETag;
+      const got = await client.send(new sdk.GetObjectCommand({ Bucket, Key, ...rest }));
+      const { Body: body, ContentLength: bytes = 0 } = got;
+      version ??= got.ETag;
+      if (bytes > maxBytes) {
+        await body?.transformToWebStream().cancel();
+        throw fileTooLarge(bytes, maxBytes);
+      }
       try {
         for await (const chunk of body as AsyncIterable<Uint8Array>) {
           bytesRead += chunk.length;
@@ -127,7 +123,7 @@ export class ObjectStore {
         return;
       } catch (cause) {
         if (cuts >= this.options.maxAttempts) {
-          throw cannotBeRead(cause);
+          throw cause;
         }
       }
     }
@@ -150,6 +146,12 @@ function parse(address: string): { bucket: string; key: string } {
     throw new RunError(`${address} is not an address like s3://bucket/prefix.`);
   }
   return { bucket, key };
+}
+
+function cannotBeRead(address: string, cause: unknown): RunError {
+  return cause instanceof RunError
+    ? cause
+    : new RunError(`${address} cannot be read: ${sentenceOf(cause)}.`, { cause });
 }
 
 /** A host with several addresses that all refuse is an error without a message. */
