@@ -72,10 +72,12 @@ def run_stages(stages: Sequence[Stage], folder: Path, only: str | None = None, u
             other settings.
     """
     origins, ancestors = origins_of(stages), ancestors_of(stages)
-    for stage in choose_stages(stages, only, until):
-        for earlier in stages:
-            if earlier.name in ancestors[stage.name] and (folder / earlier.name / "settings.json").exists():
-                _claim(earlier, folder / earlier.name, origins[earlier.name])
+    chosen = choose_stages(stages, only, until)
+    needed: set[str] = set().union(*(ancestors[stage.name] for stage in chosen)) - {stage.name for stage in chosen}
+    for stage in stages:
+        if stage.name in needed and (folder / stage.name / "settings.json").exists():
+            _claim(stage, folder / stage.name, origins[stage.name])
+    for stage in chosen:
         run_stage(stage, folder / stage.name, origins[stage.name])
 
 
