@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from distillvlm.engine.ema import WeightAverage
-from distillvlm.engine.progress import Progress
 
 
 def save_atomically(path: Path, state: object) -> None:
@@ -29,15 +28,13 @@ def load_trained(module: nn.Module, folder: Path) -> None:
     module.eval()
 
 
-def load_checkpoint(
-    folder: Path, task: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage
-) -> list[Progress]:
-    """Restores everything a step depends on; returns the losses of the steps done (empty: a fresh run)."""
+def load_checkpoint(folder: Path, task: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage) -> int:
+    """Restores everything a step depends on; returns how many steps are done (0: a fresh run)."""
     path = folder / "checkpoint.pt"
     if not path.exists():
-        return []
+        return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
     task.load_state_dict(state["task"])
     optimizer.load_state_dict(state["optimizer"])
     average.load_state_dict(state["average"])
-    return [Progress(**progress) for progress in state["history"]]
+    return int(state["steps"])

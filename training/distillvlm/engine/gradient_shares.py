@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from distillvlm.engine.progress import Progress
+from distillvlm.losses.processes import sum_processes
 
 
 def share_windows(steps: int, length: int) -> dict[str, range]:
@@ -46,11 +47,13 @@ def outputs_of(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
 def gradient_shares(losses: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> dict[str, float]:
     """Norm of each (weighted) loss's gradient with respect to the inputs, over the sum of all losses' norms.
 
-    In 0-1; all 0 where no loss has a gradient. The graph is kept for the backward pass to come.
+    In 0-1; all 0 where no loss has a gradient. Of the inputs of all processes, which must have the same losses. The
+    graph is kept for the backward pass to come.
     """
-    norms = {name: _gradient_norm(loss, inputs) for name, loss in losses.items()}
-    total = sum(norms.values())
-    return {name: norm / total if total else 0.0 for name, norm in norms.items()}
+    squares = torch.stack([_gradient_square(loss, inputs) for loss in losses.values()])
+    norms = sum_processes(squares).sqrt()
+    shares = norms / norms.sum().clamp(min=torch.finfo(norms.dtype).tiny)
+    return dict(zip(losses, shares.tolist(), strict=True))
 
 
 def mean_shares(history: Sequence[Progress], window: range) -> dict[str, float]:
@@ -62,9 +65,10 @@ def mean_shares(history: Sequence[Progress], window: range) -> dict[str, float]:
     return {name: sum(shares) / len(shares) for name, shares in gathered.items()}
 
 
-def _gradient_norm(loss: Tensor, inputs: Sequence[Tensor]) -> float:
+def _gradient_square(loss: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    """The squared norm."""
+    nothing = torch.zeros((), device=loss.device)
     if not loss.requires_grad:
-        return 0.0
+        return nothing
     gradients = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
-    squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
-    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    return sum((gradient.float().square().sum() for gradient in gradients if gradient is not None), nothing)

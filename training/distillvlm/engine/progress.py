@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -36,11 +38,37 @@ def recent_means(history: list[Progress], window: int = 50) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in gathered.items()}
 
 
-def write_progress(folder: Path, history: list[Progress]) -> None:
-    lines = "".join(json.dumps(asdict(progress)) + "\n" for progress in history)
-    write_text_atomically(folder / "losses.jsonl", lines)
+def append_progress(folder: Path, steps: Sequence[Progress]) -> None:
+    """Puts steps behind those that the folder's file has; on disk when it returns."""
+    with _file(folder).open("a") as file:
+        file.writelines(map(_line, steps))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def keep_progress(folder: Path, count: int, writes: bool) -> list[Progress]:
+    """The first `count` steps; what a killed run wrote behind them, a torn line among it, is taken from the file.
+
+    writes: False in all processes but the first, which leave the file as it is.
+    Raises:
+        ValueError: the file has fewer.
+    """
+    lines = _file(folder).read_text().splitlines(keepends=True) if _file(folder).exists() else []
+    if len(lines) < count:
+        raise ValueError(f"{_file(folder)}: expected {count} steps, which its checkpoint has, but found {len(lines)}")
+    if writes and len(lines) > count:
+        write_text_atomically(_file(folder), "".join(lines[:count]))
+    return [Progress(**json.loads(line)) for line in lines[:count]]
 
 
 def read_progress(folder: Path) -> list[Progress]:
-    lines = (folder / "losses.jsonl").read_text().splitlines()
-    return [Progress(**json.loads(line)) for line in lines]
+    """All steps of a finished training."""
+    return [Progress(**json.loads(line)) for line in _file(folder).read_text().splitlines()]
+
+
+def _file(folder: Path) -> Path:
+    return folder / "losses.jsonl"
+
+
+def _line(progress: Progress) -> str:
+    return json.dumps(asdict(progress)) + "\n"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +21,11 @@ from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.gradient_shares import gradient_shares, mean_shares, outputs_of, share_windows
 from distillvlm.engine.log import TrainingLog, advance, progress_bar
 from distillvlm.engine.processes import batch_rows, means_over_processes, new_accelerator, share_of_this_process
-from distillvlm.engine.progress import Progress, read_progress, write_progress
+from distillvlm.engine.progress import Progress, append_progress, keep_progress, read_progress
+
+logger = logging.getLogger(__name__)
+
+INERT_SHARE = 0.02  # of the gradient; ours
 
 
 class Batches(Protocol):
@@ -93,8 +98,8 @@ def train(
     """Trains `task.trained` for `schedule.steps` steps; a folder with a checkpoint continues from it.
 
     Dropout of a step is drawn from a seed of its own, so a killed and resumed run has the identical curve.
-    Writes `checkpoint.pt` while it runs, `losses.jsonl` and `model.pt` at the end (all atomically), and what
-    `TrainingLog` says.
+    Writes `checkpoint.pt` and `losses.jsonl` while it runs and `model.pt` at the end, each so that a kill can't tear
+    it, and what `TrainingLog` says.
 
     Under `torchrun` or `accelerate launch` every process calls it with the same arguments, and learns from its share of
     each batch. The losses of `losses/` are means over the rows of all processes, so curve and weights are those of one
@@ -182,9 +187,10 @@ class Learner:
         # `prepared` is the task itself, or what joins it to those of the other processes.
         self.prepared, self.optimizer = self.accelerator.prepare(self.task, optimizer)
         self.average = WeightAverage(self.task.trained, self.schedule.ema_decay)
-        self.history = load_checkpoint(self.folder, self.task, self.optimizer, self.average)
-        self.windows = share_windows(self.schedule.steps, self.schedule.share_steps).values()
         self.writes = self.accelerator.is_main_process
+        self.written = load_checkpoint(self.folder, self.task, self.optimizer, self.average)
+        self.history = keep_progress(self.folder, self.written, self.writes)
+        self.windows = share_windows(self.schedule.steps, self.schedule.share_steps).values()
         self.log = TrainingLog(self.folder, len(self.history), self.writes)
         self.task.train()
 
@@ -206,11 +212,17 @@ class Learner:
         self.history.append(replace(progress, seconds=round(time.monotonic() - started, 4)))
         self.log.step(self.history, self.schedule.rate(step), rows)
         if window and step == window[-1]:
-            self.log.shares(mean_shares(self.history, window), step)
+            self._tell_shares(mean_shares(self.history, window), step)
         if self.writes and self.step in self.schedule.snapshot_steps():
             kept = snapshot_folder(self.folder, self.step)
             kept.mkdir(exist_ok=True)
             save_atomically(kept / "model.pt", self.average.weights())
+
+    def _tell_shares(self, shares: dict[str, float], step: int) -> None:
+        self.log.shares(shares, step)
+        weak = {name: share for name, share in shares.items() if share < INERT_SHARE}
+        if weak and self.writes:
+            logger.warning("%s, step %d: %s", self.folder.name, step, told_inert(weak))
 
     def _learn(self, step: int, share: object, takes_shares: bool) -> Progress:
         """The figures are those of the whole batch."""
@@ -236,17 +248,27 @@ class Learner:
         """Writes a checkpoint that a run continues from."""
         if self.writes:
             self.log.flush()
-            state = checkpoint_state(self.task, self.optimizer, self.average, self.history)
+            self._write_progress()
+            state = checkpoint_state(self.task, self.optimizer, self.average, self.step)
             save_atomically(self.folder / "checkpoint.pt", state)
 
     def finish(self) -> None:
         """Leaves weights and losses in the folder, for every process to read."""
         self.task.trained.load_state_dict(self.average.weights())
         if self.writes:
-            write_progress(self.folder, self.history)
+            self._write_progress()
             save_atomically(self.folder / "model.pt", self.task.trained.state_dict())
             (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
+
+    def _write_progress(self) -> None:
+        append_progress(self.folder, self.history[self.written :])
+        self.written = self.step
+
+
+def told_inert(weak: dict[str, float]) -> str:
+    named = ", ".join(f"{name} ({share:.1%})" for name, share in weak.items())
+    return f"next to nothing is learnt from {named}: that is its share of the gradient; raise its weight"
 
 
 def parameter_groups(task: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -276,11 +298,11 @@ def stop_on_divergence(step: int, what: str, figures: dict[str, float]) -> None:
 
 
 def checkpoint_state(
-    task: Task, optimizer: torch.optim.Optimizer, average: WeightAverage, history: list[Progress]
+    task: Task, optimizer: torch.optim.Optimizer, average: WeightAverage, steps: int
 ) -> dict[str, object]:
     return {
         "task": task.state_dict(),
         "optimizer": optimizer.state_dict(),
         "average": average.state_dict(),
-        "history": [asdict(progress) for progress in history],
+        "steps": steps,
     }

@@ -22,10 +22,16 @@ def global_mean(total: Tensor, count: int | Tensor) -> Tensor:
     which DistributedDataParallel takes of gradients and the engine of logged losses, is the mean over all rows, however
     unevenly words or questions are shared out. Every process must call it as often as the others.
     """
-    counts = torch.as_tensor(count, dtype=torch.float32, device=total.device).clone()
-    if process_count() > 1:
-        distributed.all_reduce(counts)
+    counts = sum_processes(torch.as_tensor(count, dtype=torch.float32, device=total.device))
     return total * process_count() / counts.clamp(min=1)
+
+
+def sum_processes(values: Tensor) -> Tensor:
+    """Summed over all processes, without a gradient; every process must bring the same shape."""
+    values = values.detach().clone()
+    if process_count() > 1:
+        distributed.all_reduce(values)
+    return values
 
 
 def gather_processes(rows: Tensor) -> Tensor:

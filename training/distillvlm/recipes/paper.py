@@ -76,6 +76,8 @@ class PaperRecipe(PaperMaterial):
     teacher_begins, student_begins: None for random weights. courses: pre-training, captions, questions.
     scst: what captioners of students go on with; None: nothing. sequence_level: the adapted teacher's captions for the
     distilled student's; by default none, as in the paper.
+    pretraining_losses, finetuning_losses: equal weights are ours, the paper names none; in the study attention was
+    inert at 1, and is weighed 18 and 3 there. A training warns of a loss that is.
     adaptation_share: of the teacher's steps. region_norm: see `VisionLanguageConfig`.
     layout: OSCAR's as published, or the dense one, which learns every word of a caption in one pass.
     """
@@ -90,7 +92,8 @@ class PaperRecipe(PaperMaterial):
     max_positions: int = 512  # BERT's
     region_norm: bool = False
     polluted_share: float = 0.5
-    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    pretraining_losses: DistillationSettings = field(default_factory=DistillationSettings)
+    finetuning_losses: DistillationSettings = field(default_factory=DistillationSettings)
     sequence_level: SequenceLevelSettings = field(default_factory=SequenceLevelSettings)
     layout: LayoutName = "dense"
 
@@ -117,8 +120,8 @@ class PaperRecipe(PaperMaterial):
         layout = "" if self.layout == "dense" else " in OSCAR's layout"
         parameters = in_millions(self.parameters[lesson.who])
         about = f"{lesson.about} of {photos} photos x {texts} texts{layout}, {parameters}"
-        names = (lesson.who, f"{lesson.who}_begins", "max_positions", "region_norm", "polluted_share", "distillation")
-        settings = {"lesson": lesson, **settings_of(self, *names, "layout")}
+        names = (lesson.who, f"{lesson.who}_begins", "max_positions", "region_norm", "polluted_share", "layout")
+        settings = {"lesson": lesson, **settings_of(self, *names, _losses_of(lesson))}
         yield Stage(lesson.stage, about, partial(self.learn, lesson), settings, parallel=True)
 
     @cached_property
@@ -144,7 +147,7 @@ class PaperRecipe(PaperMaterial):
             return train_scst(model, records, self.words, settings, batches, *run, layout)
         teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by) if lesson.taught_by else None
         objective = objective_of(self.layout, lesson.kind)
-        return train_lesson(lesson, model, teacher, self.distillation, batches, *run, objective)
+        return train_lesson(lesson, model, teacher, getattr(self, _losses_of(lesson)), batches, *run, objective)
 
     def begin(self, lesson: PaperLesson) -> VisionLanguageModel:
         """The model as the lesson finds it."""
@@ -243,3 +246,8 @@ class PaperRecipe(PaperMaterial):
                 write_vqa_results(folder / f"{one.name} {name} answers.json", answers)
                 facts[f"{one.name} {name}"] = {"questions": len(answers)}
         return facts
+
+
+def _losses_of(lesson: PaperLesson) -> str:
+    """The setting that weighs what a teacher teaches there."""
+    return "pretraining_losses" if lesson.kind == "pretraining" else "finetuning_losses"

@@ -57,6 +57,18 @@ def test_losses_without_a_gradient_have_no_share() -> None:
     assert gradient_shares({"b": torch.tensor(2.0)}, [hidden]) == {"b": 0.0}
 
 
+def test_a_loss_that_pulls_at_next_to_nothing_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def told(weight: float) -> str:
+        caplog.clear()
+        task = TwoLosses()
+        task.loss_weights = {"first": weight}
+        train(task, Ones(), Schedule(20, 1e-3, share_steps=2, precision="no"), tmp_path / str(weight), seed=0)
+        return caplog.text
+
+    assert told(0.5) == ""
+    assert "0.001, step 1: next to nothing is learnt from first (0.2%)" in told(0.001)
+
+
 def test_windows_begin_at_the_start_a_tenth_and_half_and_never_overlap() -> None:
     assert share_windows(1000, 50) == {"start": range(50), "tenth": range(100, 150), "half": range(500, 550)}
     assert share_windows(60, 50) == {"start": range(6), "tenth": range(6, 12), "half": range(30, 36)}

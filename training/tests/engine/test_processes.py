@@ -138,6 +138,17 @@ def test_two_processes_have_the_losses_of_one(stage: str, steps: int, runs: tupl
         )
 
 
+@pytest.mark.parametrize("stage", ["training", "oscar"])
+def test_two_processes_have_the_shares_of_the_gradient_of_one(stage: str, runs: tuple[Path, Path]) -> None:
+    expected, found = (
+        [progress.gradient_shares for progress in read_progress(folder.parent / stage) if progress.gradient_shares]
+        for folder in runs
+    )
+    assert len(found) == (6 if stage == "training" else 0)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+
+
 def test_two_processes_have_one_queue_which_is_that_of_one_process(runs: tuple[Path, Path]) -> None:
     (alone,), (first, second) = states(runs[0], [""]), states(runs[1], ["0", "1"])
     assert torch.equal(first["hidden_loss.queue.tokens"], second["hidden_loss.queue.tokens"])

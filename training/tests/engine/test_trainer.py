@@ -1,13 +1,17 @@
 """The loop: resumes to the identical curve, stops on NaN, averages weights, leaves whole files."""
 
+import multiprocessing
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from distillvlm.engine.checkpoint import load_trained
+from distillvlm.engine.checkpoint import load_trained, save_atomically
 from distillvlm.engine.ema import WeightAverage
 from distillvlm.engine.progress import read_progress
 from distillvlm.engine.trainer import (
@@ -66,6 +70,60 @@ def test_a_killed_run_resumes_to_the_identical_curve_and_weights(tmp_path: Path)
     assert [event.value for event in curve] == pytest.approx([progress.losses["square"] for progress in expected])
     assert [event.value for event in events.Scalars("rate")] == pytest.approx([SCHEDULE.rate(t) for t in range(12)])
     assert min(event.value for event in events.Scalars("rows per second")) > 0
+
+
+def train_slowly(folder: str) -> None:
+    class Slow(SeededBatches):
+        def batch(self, step: int) -> Tensor:
+            time.sleep(0.2)
+            return super().batch(step)
+
+    train(Regression(), Slow(), SCHEDULE, Path(folder), seed=3, checkpoint_seconds=0)
+
+
+def test_a_process_that_is_killed_outright_leaves_what_resumes_to_the_identical_curve(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    expected = train(Regression(), SeededBatches(), SCHEDULE, whole, seed=3)
+    process = multiprocessing.get_context("spawn").Process(target=train_slowly, args=(str(cut),))
+    process.start()
+    losses = cut / "losses.jsonl"
+    while process.is_alive() and not (losses.exists() and len(losses.read_text().splitlines()) >= 4):
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    with losses.open("a") as file:
+        file.write('{"step": 4, "lo')  # as a kill within a line would leave it
+    assert train(Regression(), SeededBatches(), SCHEDULE, cut, seed=3) == expected
+    ours, theirs = (torch.load(folder / "model.pt") for folder in (cut, whole))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_a_write_that_fails_midway_leaves_the_checkpoint_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_atomically(path, {"steps": 3})
+
+    def fail(state: object, file: BinaryIO) -> None:
+        file.write(b"half")
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", fail)
+        with pytest.raises(OSError, match="no space left"):
+            save_atomically(path, {"steps": 4})
+    assert torch.load(path) == {"steps": 3}
+    save_atomically(path, {"steps": 4})
+    assert torch.load(path) == {"steps": 4}
+
+
+def test_a_checkpoint_whose_losses_are_gone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(Regression(), SeededBatches(killed_at=7), SCHEDULE, tmp_path, 3, checkpoint_seconds=0)
+    (tmp_path / "losses.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"losses\.jsonl: expected \d steps, which its checkpoint has, but found 0"):
+        train(Regression(), SeededBatches(), SCHEDULE, tmp_path, seed=3)
 
 
 def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path: Path) -> None:

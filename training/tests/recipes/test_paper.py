@@ -65,7 +65,8 @@ def test_encoders_have_the_published_numbers_of_parameters(
 def test_a_dry_run_counts_every_network_and_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["run", "paper", "--runs", str(tmp_path), "--dry-run"])
     plan = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert "resnet101 at 640 x 832 px" in plan["teacher-detector"]
+    assert plan["teacher-detector"] == "resnet101 at 640 x 832 px, 90000 steps of 16 photos, 71.7M parameters"
+    assert plan["student-detector"].endswith("512 px, 60000 steps of 32 photos, 9.7M parameters")
     # 111.1M, and heads of 0.6M (words), 2.4M (3129 answers)
     assert plan["teacher-pretraining"].endswith("110000 steps of 256 photos x 3 texts, 114.1M parameters")
     assert "distilled from adapted-questions, 118200 steps of 32 photos x 4 texts" in plan["student-questions"]
