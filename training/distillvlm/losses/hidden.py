@@ -122,14 +122,17 @@ class HiddenStateLoss(nn.Module):
     @torch.no_grad()
     def _enqueue(self, teacher_BTE: Tensor, allowed_BT: Tensor, photos_B: Tensor) -> None:
         """Draws the same number of rows for each photo; those of photos with too few allowed tokens are `EMPTY`."""
-        priority_BT = self._priorities(allowed_BT, photos_B).masked_fill(~allowed_BT, -1.0)
+        # by a token's place among those that are allowed, so that padding changes no draw
+        place_BT = (allowed_BT.cumsum(dim=1) - 1).clamp(min=0)
+        priority_BT = self._priorities(allowed_BT, photos_B).gather(1, place_BT).masked_fill(~allowed_BT, -1.0)
         drawn = priority_BT.topk(min(self.tokens_per_photo, allowed_BT.shape[1]), dim=1)
         tokens_BCE = teacher_BTE.gather(1, drawn.indices[..., None].expand(-1, -1, teacher_BTE.shape[-1]))
         photos_BC = torch.where(drawn.values >= 0, photos_B[:, None], EMPTY)
         self.queue.enqueue(tokens_BCE.flatten(0, 1), photos_BC.flatten())
 
     def _priorities(self, allowed_BT: Tensor, photos_B: Tensor) -> Tensor:
-        """Random numbers in 0-1, those that one process with the whole batch would draw for these rows.
+        """Random numbers in 0-1 [B, T], those that one process with the whole batch would draw for these rows; a longer
+        row begins with those of a shorter one.
 
         Drawn from a generator of their own, seeded by the batch's photos and the queue's place: torch's generator is
         in another state on each process, since dropout is drawn from it.
@@ -137,7 +140,7 @@ class HiddenStateLoss(nn.Module):
         photos_of_all = gather_processes(photos_B)
         seed = int(photos_of_all.sum()) * len(self.queue.photos) + int(self.queue.pointer)
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.rand(len(photos_of_all), allowed_BT.shape[1], generator=generator)
+        rows = torch.rand(allowed_BT.shape[1], len(photos_of_all), generator=generator).T
         first = process_index() * len(photos_B)
         return rows[first : first + len(photos_B)].to(allowed_BT.device)
 

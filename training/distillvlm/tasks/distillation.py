@@ -97,7 +97,8 @@ class DistillationTask(Task):
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """
         Raises:
-            ValueError: the batch brings soft targets, and the settings a temperature for them.
+            ValueError: the batch brings soft targets, and the settings a temperature for them; or it is one of
+                pre-training, and the settings want classification.
         """
         device = self.student.word_bias.device
         theirs = self.teacher.outputs(batch, device)
@@ -115,6 +116,10 @@ class DistillationTask(Task):
 
     def _distil_classification(self, ours: Outputs, theirs: Outputs, batch: Any) -> Tensor:
         """From what a teacher said beforehand, where the batch brings that; else from the teacher at hand."""
+        if "match" in ours.logits:
+            raise ValueError(
+                f"distillation: pre-training wants classification 0, as the paper, not {self.settings.classification}"
+            )
         if batch.soft is None:
             return distil_classification(ours, theirs, self.settings.temperature)
         if self.settings.temperature != 1:

@@ -139,6 +139,24 @@ def test_only_allowed_tokens_enter_the_queue_and_at_most_eight_of_a_photo() -> N
     assert torch.equal(loss.queue.tokens[filled], torch.tensor([EAST] * 9))
 
 
+def test_padding_changes_no_draw_for_the_queue() -> None:
+    """Behind a photo's tokens, or between its texts."""
+    torch.manual_seed(0)
+    teacher, allowed = torch.randn(2, 12, 2), torch.rand(2, 12) < 0.9
+    places = torch.tensor([0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13])  # of 17, the others are padding
+    wider_teacher, wider_allowed = torch.full((2, 17, 2), 9.0), torch.zeros(2, 17, dtype=torch.bool)
+    wider_teacher[:, places], wider_allowed[:, places] = teacher, allowed
+    queues = []
+    for tokens, may_enter in ((teacher, allowed), (wider_teacher, wider_allowed)):
+        loss = HiddenStateLoss(2, 2, queue_size=32, tokens_per_photo=4)
+        loss(torch.randn(*tokens.shape), tokens, torch.ones_like(may_enter), may_enter, torch.tensor([1, 2]))
+        queues.append(loss.queue)
+    assert queues[0].photos.tolist().count(1) == queues[0].photos.tolist().count(2) == 4
+    assert torch.equal(queues[0].photos, queues[1].photos)
+    assert torch.equal(queues[0].tokens, queues[1].tokens)
+    assert len({tuple(token) for token in queues[0].tokens[:8].tolist()}) == 8
+
+
 def test_the_queue_is_left_alone_in_eval_mode() -> None:
     loss = identity_loss().eval()
     some = mask([True])

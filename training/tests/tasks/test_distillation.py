@@ -2,19 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from distillvlm.data.pretraining_batches import PretrainingBatch
 from distillvlm.data.soft_targets import Likeliest
 from distillvlm.data.text_batches import TextBatch
 from distillvlm.engine.trainer import Schedule, train
 from distillvlm.structures.regions import Regions
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
 from distillvlm.tasks.language import LanguageObjective
-from tests.tasks.test_objectives import captions, distillation, questions
+from distillvlm.tasks.objective import Objective
+from distillvlm.tasks.pretraining import PretrainingObjective
+from tests.tasks.test_objectives import captions, distillation, pretraining, pretraining_on_questions, questions
+
+Batch = TypeVar("Batch", TextBatch, PretrainingBatch)
 
 
 def with_padded_regions(regions: Regions) -> Regions:
@@ -30,8 +36,17 @@ def with_padded_regions(regions: Regions) -> Regions:
     )
 
 
-def padded(batch: TextBatch) -> TextBatch:
-    """One more text of each photo, two more tokens of each text, padded regions; all of it padding."""
+def padded(batch: Batch) -> Batch:
+    """One more text of each photo, two more tokens of each text, padded regions and tags; all of it padding."""
+    if isinstance(batch, PretrainingBatch):
+        return replace(
+            batch,
+            texts=padded(batch.texts),
+            **{
+                name: functional.pad(getattr(batch, name), (0, 2))
+                for name in ("tag_tokens", "tag_targets", "match_tokens", "match_targets")
+            },
+        )
     assert batch.regions is not None
     assert batch.teacher_regions is not None
     return replace(
@@ -44,14 +59,17 @@ def padded(batch: TextBatch) -> TextBatch:
     )
 
 
-def losses_and_gradients(objective: LanguageObjective, batch: TextBatch) -> tuple[Tensor, ...]:
-    task = distillation(DistillationSettings(queue_size=32), objective).eval()
+def losses_gradients_and_queue(objective: Objective, batch: Batch) -> tuple[Tensor, ...]:
+    """Of a step in training, which puts tokens into the queue."""
+    settings = DistillationSettings(queue_size=32, classification=0.0 if isinstance(batch, PretrainingBatch) else 1.0)
+    task = distillation(settings, objective, dropout=0.0)
     negatives = torch.randn(32, 32, generator=torch.Generator().manual_seed(1))
     task.hidden_loss.queue.enqueue(negatives, torch.arange(32) + 10)
     losses = task(batch)
     sum(losses.values()).backward()
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in task.parameters()]
-    return (*[loss.detach() for loss in losses.values()], *gradients)
+    queue = task.hidden_loss.queue
+    return (*[loss.detach() for loss in losses.values()], *gradients, queue.tokens, queue.photos)
 
 
 @pytest.mark.parametrize(
@@ -60,12 +78,15 @@ def losses_and_gradients(objective: LanguageObjective, batch: TextBatch) -> tupl
         (LanguageObjective(), captions()),
         (LanguageObjective(), questions()),
         (LanguageObjective(question_attention="full"), questions()),
+        (PretrainingObjective(), pretraining()),
+        (PretrainingObjective("full"), pretraining()),
+        (PretrainingObjective(), pretraining_on_questions()),
     ],
 )
-def test_padding_of_photos_and_texts_changes_no_loss_and_no_gradient(
-    objective: LanguageObjective, batch: TextBatch
+def test_padding_of_photos_and_texts_changes_no_loss_no_gradient_and_no_negative(
+    objective: Objective, batch: Batch
 ) -> None:
-    plain, wider = (losses_and_gradients(objective, each) for each in (batch, padded(batch)))
+    plain, wider = (losses_gradients_and_queue(objective, each) for each in (batch, padded(batch)))
     assert plain[0] > 0
     for ours, theirs in zip(wider, plain, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

@@ -1,12 +1,15 @@
 """What the paper compares its losses with, and a teacher that several students share."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from distillvlm.data.text_batches import TextBatch
+from distillvlm.engine.processes import share_of
+from distillvlm.engine.trainer import Schedule, train
 from distillvlm.losses.attention import attention_loss
 from distillvlm.losses.hidden import HiddenStateError, HiddenStateLoss
 from distillvlm.modeling.encoded_once import EncodedOnce
@@ -102,6 +105,35 @@ def test_students_of_one_teacher_pay_for_it_once_and_learn_as_they_do_alone() ->
             torch.testing.assert_close(ours, alone)
     assert isinstance(shared.objective, Counting)
     assert shared.objective.runs.count(shared.model) == 3
+
+
+def test_a_killed_training_whose_teacher_remembers_resumes_to_the_curve_but_for_rounding(tmp_path: Path) -> None:
+    """It encodes again what it had known, beside other texts."""
+
+    class Texts:
+        def __init__(self, killed_at: int | None = None) -> None:
+            self.killed_at = killed_at
+
+        def batch(self, step: int) -> TextBatch:
+            if step == self.killed_at:
+                raise KeyboardInterrupt
+            batch: TextBatch = share_of((captions, questions)[step % 2](), step % 3, 3)  # of one photo
+            return batch if step < 8 else (captions, questions)[step % 2]()
+
+    def run(folder: str, killed_at: int | None = None) -> list[dict[str, float]]:
+        torch.manual_seed(0)
+        model = tiny_model(seed=1, hidden_size=32, num_layers=3).eval()
+        teacher = FrozenTeacher(model, LanguageObjective(), EncodedOnce(model))
+        task = DistillationTask(tiny_model(), teacher, DistillationSettings(queue_size=64))
+        schedule = Schedule(steps=10, learning_rate=1e-3, precision="no")
+        history = train(task, Texts(killed_at), schedule, tmp_path / folder, 3, checkpoint_seconds=0)
+        return [progress.losses for progress in history]
+
+    expected = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", killed_at=6)
+    for ours, theirs in zip(run("cut"), expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-3, abs=2e-3)
 
 
 @pytest.mark.parametrize("autocast", [False, True])

@@ -129,6 +129,23 @@ def test_distillation_in_pre_training_takes_batches_with_and_without_captions(at
         losses = task(batch)
         sum(losses.values()).backward()
         assert {"attention", "hidden"} < set(losses)
+    with pytest.raises(ValueError, match=r"pre-training wants classification 0, as the paper, not 1\.0"):
+        distillation(DistillationSettings(queue_size=64), PretrainingObjective(attention))(pretraining())
+
+
+def test_distillation_in_pre_training_reaches_every_parameter_but_the_answers() -> None:
+    task = distillation(DistillationSettings(classification=0.0, queue_size=64), PretrainingObjective())
+    texts = replace(captions(), photos=PHOTOS + 10)
+    task(replace(pretraining(), texts=texts))  # fills the queue
+    for name in ("attention", "hidden"):
+        task.zero_grad()
+        task(pretraining())[name].backward()
+        assert task.student.layers[0].query.weight.grad.abs().sum() > 0
+    sum(task(pretraining()).values()).backward()
+    assert {name for name in parameters_without_gradient(task) if "key.bias" not in name} == {
+        "trained.answer_head.weight",
+        "trained.answer_head.bias",
+    }
 
 
 def test_a_blind_model_does_not_see_the_photo() -> None:
