@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         options.act(options)
-    except ValueError as error:
+    except (ValueError, FloatingPointError) as error:  # bad input, and a training whose figures are no numbers any more
         sys.exit(f"distillvlm: {error}")
 
 

@@ -57,8 +57,11 @@ def upright_size(source: Path | bytes) -> tuple[int, int]:
 def _open(source: Path | bytes) -> pyvips.Image:
     """Reads the header; the whole file must be sound once its pixels are asked for."""
     try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-        image = pyvips.Image.new_from_buffer(content, "", access="sequential", fail_on="error")
+        if isinstance(source, bytes):
+            image = pyvips.Image.new_from_buffer(source, "", access="sequential", fail_on="error")
+        else:
+            opened = pyvips.Source.new_from_file(str(source))  # `Image.new_from_file` reads options in a name
+            image = pyvips.Image.new_from_source(opened, "", access="sequential", fail_on="error")
     except (OSError, pyvips.Error) as error:
         raise _undecodable(source, error) from error
     if image.width * image.height > MAX_PIXELS:

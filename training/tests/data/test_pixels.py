@@ -188,6 +188,14 @@ def test_what_cannot_be_decoded_is_an_error_that_names_the_file(tmp_path: Path, 
         load_pixels(path, (4, 4))
 
 
+def test_a_name_in_brackets_is_a_name(tmp_path: Path) -> None:
+    """libvips would read options in it."""
+    path = tmp_path / "beach [page=1].png"
+    Image.new("RGB", (30, 20), (10, 20, 30)).save(path)
+    assert upright_size(path) == (20, 30)
+    assert (load_pixels(path, (2, 2)) == (10, 20, 30)).all()
+
+
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"absent\.png"):
         load_pixels(tmp_path / "absent.png", (4, 4))

