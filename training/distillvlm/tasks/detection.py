@@ -3,7 +3,9 @@
 # Shapes: B photos, H, W pixels, M objects.
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +74,7 @@ class DetectionBatches:
         self.flip = flip
         self.min_score = min_score
         self._kept: dict[int, np.ndarray] | None = {} if keep_pixels else None
+        self._loaders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="photos")
         self._labels = {label: index for index, label in enumerate(config.labels)}
         self._attributes = {attribute: index for index, attribute in enumerate(config.attributes)}
 
@@ -82,12 +85,8 @@ class DetectionBatches:
     def batch(self, step: int) -> DetectionBatch:
         indices = places_of_step(len(self.records), self.batch_size, self.seed, step)
         flips = np.random.default_rng([self.seed, 1, step]).random(self.batch_size) < (0.5 if self.flip else 0.0)
-        pixels = np.stack(
-            [
-                self._pixels(index)[:, ::-1] if flip else self._pixels(index)
-                for index, flip in zip(indices, flips, strict=True)
-            ]
-        )
+        photos = self._loaders.map(self._pixels, indices)
+        pixels = np.stack([photo[:, ::-1] if flip else photo for photo, flip in zip(photos, flips, strict=True)])
         targets = collate_targets(
             [self._objects(self.records[index]) for index in indices],
             [(record.width, record.height) for record in (self.records[index] for index in indices)],

@@ -51,6 +51,34 @@ def test_prefix_and_question_equal_hugging_face_bert_under_the_block_mask() -> N
     torch.testing.assert_close(prefix.hidden[prefix.mask], hidden[:, :length][prefix.mask], atol=2e-5, rtol=1e-5)
 
 
+def test_captions_and_their_queries_equal_hugging_face_bert_under_the_mask_of_step_by_step_decoding() -> None:
+    """For BERT each query is a sequence of its own: the photo, the words before it and one [MASK]."""
+    model, regions = tiny_model(), tiny_regions()
+    words = torch.tensor([[2, 7, 8, 9], [2, 10, 11, 0], [2, 12, 13, 14]])
+    prefix = model.encode_prefix(regions)
+    states = model.encode_captions(prefix, words[:, None])
+    twin = hugging_face_twin(model)
+    tag_tokens = model.tokens_of_tags(regions.tags)
+    tags = model.embed_text(tag_tokens, torch.arange(tag_tokens.shape[1]), token_type=1)
+    photo = torch.cat([tags, model.embed_regions(regions)], dim=1)
+    length = photo.shape[1]
+    for place in range(words.shape[1]):
+        tokens = torch.cat([words[:, : place + 1], torch.full((3, 1), 4)], dim=1)
+        text = model.embed_text(tokens, torch.arange(place + 2), token_type=0)
+        visible = torch.zeros(3, length + place + 2, length + place + 2, dtype=torch.bool)
+        visible[:, :, :length] = prefix.mask[:, None, :]
+        visible[:, length:, length:] = torch.ones(place + 2, place + 2, dtype=torch.bool).tril()
+        hidden, attention = run_twin(twin, torch.cat([photo, text], dim=1), visible)
+        said = words[:, place] != 0
+        word, query = states.hidden[:, 0, place], states.hidden[:, 0, words.shape[1] + place]
+        torch.testing.assert_close(word[said], hidden[:, -2][said], atol=2e-5, rtol=1e-5)
+        torch.testing.assert_close(query[said], hidden[:, -1][said], atol=2e-5, rtol=1e-5)
+        logits = model.caption_logits(query), model.caption_logits(hidden[:, -1])
+        torch.testing.assert_close(logits[0][said], logits[1][said], atol=5e-5, rtol=1e-5)
+        on_photo = states.attention[:, :, 0, words.shape[1] + place, :length]
+        torch.testing.assert_close(on_photo[said], attention[:, :, -1, :length][said], atol=2e-5, rtol=1e-5)
+
+
 def test_every_caption_query_has_the_logits_of_step_by_step_decoding() -> None:
     model = tiny_model()
     prefix = model.encode_prefix(tiny_regions())
