@@ -84,6 +84,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> PhotosRecipe:
         pretraining_losses=DistillationSettings(queue_size=32, classification=0.0),
         finetuning_losses=DistillationSettings(queue_size=32),
         scst=ScstSettings(samples=2, max_tokens=5),
+        least_lead=-1000.0,
     )
     run_stages(recipe.stages(), recipe.folder)
     return recipe
@@ -273,21 +274,50 @@ def test_teacher_and_student_have_dropout_and_smoothing_of_their_own(
     assert seen == {"member-0": 0.1, "student": 0.0}
 
 
-def test_the_student_before_scst_is_taken_where_scst_is_no_gain(
+@pytest.mark.parametrize(
+    ("scores", "stage", "steps", "penalty"),
+    [
+        # Before SCST, its five snapshots, then four other penalties with the best of them.
+        ([43, 40, 42, 41, 39, 40, 42, 41, 40, 39], "student", 3, 1.0),
+        ([43, 44, 47, 46, 38, 30, 41, 48, 38, 37], "student-scst", 3, 0.8),
+    ],
+)
+def test_the_best_snapshot_of_scst_is_taken_and_none_where_it_is_no_gain(
+    recipe: PhotosRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: list[float],
+    stage: str,
+    steps: int,
+    penalty: float,
+) -> None:
+    assert recipe.scst_snapshots() == [1, 3, 4, 6, 8]
+    given = iter(scores)
+    monkeypatch.setattr(photos_recipe, "cider_d_by_source", lambda *_: {"all": float(next(given))})
+    found = recipe.choose_decoding(tmp_path)
+    assert next(given, None) is None
+    assert (found["student"], found["scst_steps"], found["length_penalty"]) == (stage, steps, penalty)
+    monkeypatch.setattr(PhotosRecipe, "chosen", found)
+    folder = recipe.at("student") if stage == "student" else snapshot_folder(recipe.at("student-scst"), steps)
+    taken, expected = replace(recipe).trained_student(), load_model(recipe.new_model("student"), folder)
+    assert all(map(torch.equal, taken.state_dict().values(), expected.state_dict().values()))
+
+
+def test_a_teacher_that_does_not_lead_a_plain_student_teaches_nobody(
     recipe: PhotosRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for scores, stage, penalty in (
-        ([43, 40, 42, 41, 39], "student", 1.0),
-        ([43, 44, 41, 47, 38], "student-scst", 0.8),
-    ):
-        given = iter(scores)
-        monkeypatch.setattr(photos_recipe, "mean_cider_d", lambda *_, given=given: float(next(given)))
-        found = recipe.choose_decoding(tmp_path)
-        assert (found["student"], found["length_penalty"]) == (stage, penalty)
-        monkeypatch.setattr(PhotosRecipe, "chosen", found)
-        taken, expected = replace(recipe).trained_student(), load_model(recipe.new_model("student"), recipe.at(stage))
-        assert all(map(torch.equal, taken.state_dict().values(), expected.state_dict().values()))
-    assert recipe.at("student") != recipe.at("student-scst")
+    def lead(taught: float, plain: float) -> dict[str, Any]:
+        given = iter([{"flickr8k": taught, "coco": 0.0, "all": 0.0}, {"flickr8k": plain, "coco": 90.0, "all": 90.0}])
+        monkeypatch.setattr(photos_recipe, "cider_d_by_source", lambda *_: next(given))
+        return replace(recipe, least_lead=5.0).check_teacher(tmp_path)
+
+    assert lead(55.0, 50.0)["lead"] == 5.0
+    with pytest.raises(ValueError, match=r"has 54\.9 of CIDEr-D and a plain student 50\.0; expected a lead of 5$"):
+        lead(54.9, 50.0)
+    ancestors = ancestors_of(recipe.stages())
+    taught = {name for name in ancestors if "gate" in ancestors[name]}
+    assert {"student-pretraining", "student", "student-scst"} <= taught
+    assert not taught & {"adapted-0", "plain", "spoken", "blind"}
 
 
 def test_a_teachers_detector_has_companions_and_the_students_none(recipe: PhotosRecipe) -> None:

@@ -6,13 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from distillvlm.recipes.photos.lessons import PhotoLesson, Steps
+from distillvlm.recipes.photos.lessons import SNAPSHOTS, PhotoLesson, Steps
 from distillvlm.recipes.photos.sight import Sight
 from distillvlm.recipes.photos.teaching import PhotosTeaching
 
 OWN, TEXTS = "student-regions", "student-texts"
 PLAIN, DISTILLED = "none", "all"
-SNAPSHOTS = 5
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 from distillvlm.data.records import Split, of_split
 from distillvlm.engine.progress import read_progress, training_seconds
 from distillvlm.engine.trainer import snapshot_folder
-from distillvlm.evaluation.captions import tokenized_references
 from distillvlm.evaluation.comparisons import Results, Run, Scored
 from distillvlm.evaluation.predictions import BeamSettings
 from distillvlm.evaluation.report import captioned
@@ -25,7 +24,14 @@ from distillvlm.recipes.photos.arms import Arm, Size, beyond, levers, longer, pa
 from distillvlm.recipes.photos.evidence_report import ADAPTED, BLIND, COPIED, TEACHER, UNADAPTED, Curve, write_report
 from distillvlm.recipes.photos.lessons import Steps
 from distillvlm.recipes.photos.recipe import PhotosRecipe
-from distillvlm.recipes.photos.scores import captions_by_metric, mean_cider_d, read_scores, score_model, write_scores
+from distillvlm.recipes.photos.scores import (
+    captions_by_metric,
+    cider_d_by_source,
+    read_scores,
+    references_by_source,
+    score_model,
+    write_scores,
+)
 from distillvlm.recipes.photos.sight import Sight
 from distillvlm.recipes.photos.teaching import PhotosTeaching
 from distillvlm.recipes.pipeline import Stage
@@ -93,11 +99,11 @@ class PhotosEvidence:
     ) -> dict[str, object]:
         """The best snapshot's scores; all of them on validation photos, as "curve"."""
         store, trained = recipe.seen_in(arm.last), recipe.at(arm.last.stage)
-        references, curve = tokenized_references(captioned(of_split(recipe.records, "val"))), {}
+        references, curve = references_by_source(of_split(recipe.records, "val")), {}
         folders = {steps: snapshot_folder(trained, steps) for steps in arm.last.schedule.snapshot_steps()}
         for steps, kept in folders.items():
             model = load_for_inference(recipe.new_model("student"), kept)
-            curve[steps] = mean_cider_d(model, store, references, recipe.words, GREEDY)
+            curve[steps] = cider_d_by_source(model, store, references, recipe.words, GREEDY)["all"]
         best = max(curve, key=curve.__getitem__, default=None)
         model = load_for_inference(recipe.new_model("student"), trained if best is None else folders[best])
         for split in splits:

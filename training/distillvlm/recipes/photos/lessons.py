@@ -10,6 +10,9 @@ from distillvlm.recipes.language import TextMix, with_references
 from distillvlm.recipes.lessons import SHARE_STEPS, Lesson
 from distillvlm.recipes.photos.sight import ALL, Sight
 
+SNAPSHOTS = 5
+"""Of a training whose best weights may not be its last."""
+
 
 @dataclass(frozen=True)
 class PhotoLesson(Lesson):
@@ -124,7 +127,7 @@ def student_lessons(student: Steps, scst_steps: int, shares: Shares, taught: boo
     own, before, rate = "student-regions", "student-pretraining", student.rate
     pretraining = PhotoLesson(before, "student", "pretraining", own, student.pretraining, "student-texts", rate)
     finetuning = PhotoLesson("student", "student", "finetuning", own, student.finetuning, None, rate)
-    scst = PhotoLesson("student-scst", "student", "scst", own, scst_steps, "student", rate / 6)
+    scst = PhotoLesson("student-scst", "student", "scst", own, scst_steps, "student", rate / 6, snapshots=SNAPSHOTS)
     asked = round((shares.questions + shares.unseen) * student.finetuning)
     blind = replace(finetuning, stage="blind", steps=asked, blind=True)
     if not taught:

@@ -54,12 +54,25 @@ def answers_by_metric(answers: Mapping[str, Mapping[int, str]], records: Sequenc
     return scores
 
 
-def mean_cider_d(
-    model: VisionLanguageModel, store: RegionStore, references: Tokenized, words: Words, beam: BeamSettings
-) -> float:
-    """Over all photos of the references together: what snapshots and ways to search are chosen by."""
-    said = caption_photos(model, store, list(references), words, beam)
-    return float(score_captions(said, references).mean())
+def references_by_source(records: Sequence[Record]) -> dict[str, Tokenized]:
+    """Data set -> people's captions of its photos that have five."""
+    return {source: tokenized_references(group) for source, group in by_source(captioned(records)).items()}
+
+
+def cider_d_by_source(
+    model: VisionLanguageModel,
+    store: RegionStore,
+    references: Mapping[str, Tokenized],
+    words: Words,
+    beam: BeamSettings,
+) -> dict[str, float]:
+    """Of each data set's photos, with the idf of its own references; under "all" the mean over all photos, which
+    snapshots and ways to search are chosen by."""
+    photo_ids = [photo_id for group in references.values() for photo_id in group]
+    said = caption_photos(model, store, photo_ids, words, beam)
+    values = {source: score_captions(said, group) for source, group in references.items()}
+    together = np.concatenate([*values.values()])
+    return {**{source: float(each.mean()) for source, each in values.items()}, "all": float(together.mean())}
 
 
 def write_scores(path: Path, scores: Mapping[str, Scored]) -> None:
