@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, distributed, multiprocessing
 
 from distillvlm.data.oscar_batches import OscarBatches
+from distillvlm.data.pretraining_batches import PretrainingBatch
 from distillvlm.data.text_batches import TextBatch
 from distillvlm.engine.processes import batch_rows, share_of
 from distillvlm.engine.progress import read_progress
@@ -21,6 +22,7 @@ from distillvlm.tasks.detection import DetectionBatch, DetectionTask
 from distillvlm.tasks.distillation import DistillationSettings, DistillationTask, FrozenTeacher
 from distillvlm.tasks.language import LanguageObjective
 from distillvlm.tasks.oscar import OscarObjective
+from distillvlm.tasks.pretraining import PretrainingObjective
 from tests.detector.tiny import CONFIG, photos, random_boxes
 from tests.modeling.tiny import ANSWERS, VOCABULARY, tiny_model, tiny_regions
 
@@ -48,6 +50,22 @@ class UnevenBatches:
         words = torch.cat([tokens[..., 1:], torch.zeros_like(tokens[..., :1])], -1)
         ends = torch.where(valid[..., None] & (torch.arange(LENGTH) == lengths - 1), 3, 0)
         return TextBatch("captions", *regions, tokens, words + ends, valid, photos)
+
+
+class UnevenPretraining:
+    """Captions, matched or not, with tags and words masked in some photos and in others none."""
+
+    def batch(self, step: int) -> PretrainingBatch:
+        texts = UnevenBatches().batch(2 * step)
+        assert texts.regions is not None
+        draw = torch.Generator().manual_seed(step)
+        masked, mask = [], tiny_model().lexicon.mask
+        for tokens in (tiny_model().tokens_of_tags(texts.regions.tags), texts.tokens[:, :1]):
+            hidden = (tokens > 4) & (torch.rand(tokens.shape, generator=draw) < 0.4)
+            masked.append((tokens.masked_fill(hidden, mask), tokens.masked_fill(~hidden, 0)))
+        (tags, tag_targets), (words, word_targets) = masked
+        matched = torch.tensor([True, False, True, True])
+        return PretrainingBatch(texts, tags, tag_targets, words, word_targets * matched[:, None, None], matched)
 
 
 class DetectorPhotos:
@@ -85,6 +103,14 @@ def stages(log: Path) -> list[Stage]:
         train(task, batches, replace(SCHEDULE, steps=8), folder, 0)
         return {}
 
+    def pretrain(folder: Path) -> dict[str, object]:
+        torch.manual_seed(0)
+        student, teacher = tiny_model(dropout=0.0), tiny_model(seed=1, hidden_size=32)
+        settings = DistillationSettings(queue_size=64, classification=0.0)
+        task = DistillationTask(student, FrozenTeacher(teacher, PretrainingObjective()), settings)
+        train(task, UnevenPretraining(), replace(SCHEDULE, steps=8), folder, 0)
+        return {}
+
     def detect(folder: Path) -> dict[str, object]:
         torch.manual_seed(0)
         task = DetectionTask(Detector(replace(CONFIG, freeze_backbone=False)))
@@ -95,6 +121,7 @@ def stages(log: Path) -> list[Stage]:
         Stage("data", "", prepare),
         Stage("training", "", learn, parallel=True),
         Stage("oscar", "", learn_in_oscars_layout, parallel=True),
+        Stage("pretraining", "", pretrain, parallel=True),
         Stage("detector", "", detect, parallel=True),
     ]
 
@@ -126,11 +153,20 @@ def states(folder: Path, names: Sequence[str]) -> list[dict[str, Tensor]]:
     return [torch.load(folder / f"state{name}.pt") for name in names]
 
 
-@pytest.mark.parametrize(("stage", "steps"), [("training", SCHEDULE.steps), ("oscar", 8)])
-def test_two_processes_have_the_losses_of_one(stage: str, steps: int, runs: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize(
+    ("stage", "steps", "losses"),
+    [
+        ("training", SCHEDULE.steps, {"caption", "answer"}),
+        ("oscar", 8, {"caption", "answer"}),
+        ("pretraining", 8, {"caption", "masked_tags", "masked_words", "match"}),
+    ],
+)
+def test_two_processes_have_the_losses_of_one(
+    stage: str, steps: int, losses: set[str], runs: tuple[Path, Path]
+) -> None:
     expected, found = (read_progress(folder.parent / stage) for folder in runs)
     assert [progress.step for progress in found] == list(range(steps))
-    assert {name for progress in found for name in progress.losses} >= {"caption", "answer", "attention", "hidden"}
+    assert {name for progress in found for name in progress.losses} >= {"attention", "hidden", *losses}
     for ours, theirs in zip(found, expected, strict=True):
         measured = {"hidden_floor", "hidden_duplicates"}  # taken at some of a process's own tokens
         assert {k: v for k, v in ours.losses.items() if k not in measured} == pytest.approx(
