@@ -92,6 +92,22 @@ def test_padding_of_photos_and_texts_changes_no_loss_no_gradient_and_no_negative
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
+def test_student_and_teacher_read_the_same_masked_tokens_of_a_dense_pre_training() -> None:
+    task = distillation(DistillationSettings(queue_size=32, classification=0.0), PretrainingObjective())
+    read: dict[str, list[Tensor]] = {"student": [], "teacher": []}
+    for (_, seen), model in zip(read.items(), (task.student, task.teacher.model), strict=True):
+        model.word_embeddings.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+    batch = pretraining()
+    task(batch)
+    for student, teacher in zip(*read.values(), strict=True):
+        assert torch.equal(student, teacher)
+    tags, _, match = read["student"]
+    assert torch.equal(tags, batch.tag_tokens)
+    assert torch.equal(match, batch.match_tokens)
+    assert (tags == 4).any()
+    assert (match == 4).any()
+
+
 class Captions:
     """The same captions of other photos in every step."""
 

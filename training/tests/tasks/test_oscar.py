@@ -15,6 +15,7 @@ from distillvlm.tasks.distillation import DistillationSettings, DistillationTask
 from distillvlm.tasks.objective import ObjectiveTask
 from distillvlm.tasks.oscar import OscarObjective
 from tests.modeling.tiny import ANSWERS, tiny_model, tiny_regions
+from tests.tasks.test_distillation import with_padded_regions
 
 KINDS: tuple[OscarKind, ...] = ("captions", "questions", "pretraining")
 TEXT, TAGS = 5, 4
@@ -100,10 +101,13 @@ def test_padding_changes_no_loss_and_no_gradient(kind: OscarKind) -> None:
         return (*[loss.detach() for loss in losses.values()], *grads)
 
     batch = oscar_batch(kind)
+    regions, teacher_regions = map(with_padded_regions, (batch.regions, batch.teacher_regions))
     targets_of_text, targets_of_tags = batch.targets.split([TEXT, TAGS], dim=-1)
     wider, more = (0, 2, 0, 1), (0, 1)
     padded = replace(
         batch,
+        regions=regions,
+        teacher_regions=teacher_regions,
         text=functional.pad(batch.text, wider),
         tags=functional.pad(batch.tags, wider),
         targets=torch.cat([functional.pad(targets_of_text, wider), functional.pad(targets_of_tags, wider)], -1),
