@@ -15,6 +15,7 @@ import { Admission } from './inference/admission';
 import { createInferenceService } from './inference/create-service';
 import { Devices } from './inference/devices';
 import { DrainRate } from './inference/drain-rate';
+import { OneAtATime } from './inference/one-at-a-time';
 import { ReloadableService } from './inference/reloadable-service';
 import type { Logger, LogOutput } from './logger';
 import { modelId, type ServedModels } from './vision-language/facts';
@@ -80,12 +81,14 @@ export async function startApp(settings: Settings, logger: Logger, output: LogOu
     closing: closing.signal,
   };
   const door = new Door(createApp(options), options);
-  const reload = async (): Promise<ServedModels> => {
-    await ApiKeys.reload(...[keys, adminKeys].filter((each) => each !== undefined));
+  const reloading = new OneAtATime(async () => {
+    const acceptKeys = await ApiKeys.readAgain(...[keys, adminKeys].filter((each) => each !== undefined));
     const models = await service.reload();
+    acceptKeys();
     logger.info({ event: 'reloaded', models: models.map(modelId) });
     return models;
-  };
+  });
+  const reload = (): Promise<ServedModels> => reloading.run();
   const admin = adminKeys && createAdminApp({ keys: adminKeys, reload, metrics, tracing, logger });
   const servers = await listen(door.listener, admin, settings).catch(async (error: unknown) => {
     await service.close(0);

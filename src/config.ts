@@ -57,7 +57,10 @@ export const SETTINGS = {
   decodeMegapixels: integer('DECODE_MEGAPIXELS', 100, 50, 10_000),
   /** A person waits that long at most; work that would end later is dropped. */
   requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 30_000, 1, 600_000),
-  /** A run of a graph cannot be interrupted: one that takes many times as long as the largest batch has hung. */
+  /**
+   * A run of a graph cannot be interrupted: one that takes many times as long as a batch of 8 has hung; a larger batch has as
+   * many times longer.
+   */
   stageTimeoutMs: integer('STAGE_TIMEOUT_MS', 20_000, 1_000, 600_000),
   /** Off: who is a client, and how much each may ask, only the operator knows. */
   rateLimit: integer('RATE_LIMIT', 0, 0, 1_000_000),

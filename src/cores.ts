@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
+import path from 'node:path';
 
 /** A control group's quota of CPU time, such as a container's: microseconds of each period, or "max". */
 const CPU_MAX = '/sys/fs/cgroup/cpu.max';
@@ -48,8 +49,25 @@ export function gpuCount(folder = '/proc/driver/nvidia/gpus'): number {
   return existsSync(folder) ? readdirSync(folder).length : 0;
 }
 
-/** The same for any device: a GPU is the work of one process. */
-export function processesOn(device: string, gpus = gpuCount(), onCpu = processesFor()): number {
-  const isAnyGpu = device === 'cuda' || (device === 'auto' && gpus > 0);
+/** onnxruntime's half of CUDA. */
+export const CUDA_LIBRARY = path.join(
+  path.dirname(require.resolve('onnxruntime-node/package.json')),
+  `bin/napi-v6/${process.platform}/${process.arch}`,
+  process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so',
+);
+
+/** Whether onnxruntime's half of CUDA is installed, which does not come with the package. */
+export function hasCudaLibrary(library = CUDA_LIBRARY): boolean {
+  return existsSync(library);
+}
+
+/** The same for any device: a GPU is the work of one process. With a driver alone `auto` takes the CPU. */
+export function processesOn(
+  device: string,
+  gpus = gpuCount(),
+  hasCuda = hasCudaLibrary(),
+  onCpu = processesFor(),
+): number {
+  const isAnyGpu = device === 'cuda' || (device === 'auto' && gpus > 0 && hasCuda);
   return isAnyGpu ? Math.max(1, gpus) : device === 'cpu' || device === 'auto' ? onCpu : 1;
 }

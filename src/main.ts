@@ -9,17 +9,20 @@ setFlagsFromString(GARBAGE_FLAG);
 
 async function main(output: LogOutput): Promise<void> {
   // Heard from the first moment on, so that a server which is still loading ends as well as one that answers.
-  const stopped = firstSignal('SIGTERM', 'SIGINT');
+  // A terminal that is closed says so by SIGHUP, by which an operator has bundles read again.
+  const stopped = process.stdout.isTTY ? firstSignal('SIGTERM', 'SIGINT', 'SIGHUP') : firstSignal('SIGTERM', 'SIGINT');
   const settings = readSettings(undefined, process.argv.slice(2));
   const logger = createLogger(settings.logLevel, output);
   logger.info({ event: 'settings', ...showSettings(settings) });
   warnIfOpen(settings, logger);
   const app = await startApp(settings, logger, output);
-  process.on('SIGHUP', () => {
-    app.reload().catch((error: unknown) => {
-      logger.error({ event: 'reload_failed', err: error });
+  if (!process.stdout.isTTY) {
+    process.on('SIGHUP', () => {
+      app.reload().catch((error: unknown) => {
+        logger.error({ event: 'reload_failed', err: error });
+      });
     });
-  });
+  }
   const { host } = settings;
   const { models, port, adminPort } = app;
   logger.info({ event: 'listening', models, host, port, adminPort, pid: process.pid });

@@ -49,14 +49,17 @@ function pairOf(text: string): readonly [string, string] | undefined {
   }
 }
 
-/** An address of http or https, secret since a name and password may stand in it, and shown without these; none by default. */
+/**
+ * An address of http or https, secret since a name and password may stand in it; none by default. It is shown without what
+ * stands before the last @, since a password may hold what else ends one.
+ */
 export function address(variable: string): Setting<string> {
   return {
     variable,
     fallback: '',
     parse: (given) => (/^https?:\/\//i.test(given) && URL.canParse(given) ? given : undefined),
     expected: 'an address like http://localhost:4318',
-    show: (given) => given.replace(/^(\w+:\/\/)?[^/@]*@/, '$1***@'),
+    show: (given) => given.replace(/^(\w+:\/\/)?.*@/s, '$1***@'),
     secret: true,
   };
 }

@@ -49,13 +49,14 @@ test.each([
 });
 
 test.each([
-  ['cpu', 2, 4],
-  ['auto', 0, 4],
-  ['auto', 2, 2],
-  ['cuda', 2, 2],
-  ['cuda', 0, 1],
-  ['cuda:1', 2, 1],
-  ['webgpu', 0, 1],
-])('on %s, with %i GPUs and cores for 4, run %i processes', (device, gpus, processes) => {
-  expect(processesOn(device, gpus, 4)).toBe(processes);
+  ['cpu', 2, true, 4],
+  ['auto', 0, true, 4],
+  ['auto', 2, true, 2],
+  ['auto', 2, false, 4],
+  ['cuda', 2, true, 2],
+  ['cuda', 0, true, 1],
+  ['cuda:1', 2, true, 1],
+  ['webgpu', 0, true, 1],
+])('on %s, with %i GPUs, CUDA %s and cores for 4, run %i processes', (device, gpus, hasCuda, processes) => {
+  expect(processesOn(device, gpus, hasCuda, 4)).toBe(processes);
 });

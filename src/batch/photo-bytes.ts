@@ -1,9 +1,21 @@
 import { readFile, stat } from 'node:fs/promises';
 import { ServiceError } from '../errors';
 import { IMAGE_LIMITS } from '../vision-language/facts';
-import { fileTooLarge } from './errors';
+import { fileTooLarge, RunError } from './errors';
 import { isS3Address, type ObjectStore } from './inputs/s3';
 import type { InputItem } from './item';
+
+/** What the system says of one entry. Everything else, such as a disk that fails or no more file descriptors, holds for all. */
+const OF_ONE_PHOTO: readonly (string | undefined)[] = [
+  'ENOENT',
+  'EISDIR',
+  'EACCES',
+  // Of a path that cannot be one: through a file, in a circle, too long, or with a null byte.
+  'ENOTDIR',
+  'ELOOP',
+  'ENAMETOOLONG',
+  'ERR_INVALID_ARG_VALUE',
+];
 
 /**
  * @throws ServiceError `undecodable_image` when there is no such photo, `image_too_large` before it is read
@@ -20,7 +32,7 @@ export async function readPhoto({ image, bytes }: InputItem, store: ObjectStore)
     const file = await stat(image);
     // A pipe or a device may never end.
     if (!file.isFile()) {
-      throw new Error('it is no file');
+      throw unreadable('it is no file');
     }
     if (file.size > IMAGE_LIMITS.maxBytes) {
       throw fileTooLarge(file.size, IMAGE_LIMITS.maxBytes);
@@ -30,6 +42,13 @@ export async function readPhoto({ image, bytes }: InputItem, store: ObjectStore)
     if (cause instanceof ServiceError) {
       throw cause;
     }
-    throw new ServiceError('undecodable_image', `The file cannot be read: ${(cause as Error).message}.`, { cause });
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw OF_ONE_PHOTO.includes(code)
+      ? unreadable(message, cause)
+      : new RunError(`${image} cannot be read: ${message}.`, { cause });
   }
+}
+
+function unreadable(reason: string, cause?: unknown): ServiceError {
+  return new ServiceError('undecodable_image', `The file cannot be read: ${reason}.`, { cause });
 }

@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { promisify } from 'node:util';
 import { type Settings, usableCores } from '../config';
-import { CUDA_LIBRARY, hasCudaLibrary, listProviders } from '../onnx/device';
+import { CUDA_LIBRARY, hasCudaLibrary } from '../cores';
+import { listProviders } from '../onnx/device';
 
 /** A line of the doctor's report. */
 export interface Finding {

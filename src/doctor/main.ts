@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { readSettings } from '../config';
+import { hasCudaLibrary } from '../cores';
 import { messageOf } from '../errors';
 import { BLANK_PHOTO } from '../inference/warm-up';
 import { createLogger } from '../logger';
-import { hasCudaLibrary } from '../onnx/device';
 import { cores, examineHost, type Finding } from './host';
 import { devicesToTry, examineBundle, tryDevice } from './trial';
 

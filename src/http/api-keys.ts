@@ -27,15 +27,18 @@ export class ApiKeys {
   }
 
   /**
-   * Reads the files again; where one of them is not right, the keys of all stay as they are.
+   * Reads the files again, all of which must be right.
+   * @returns what makes the keys that were read count; until then those that there are stay
    * @throws ServiceError `keys_refused`
    */
-  static async reload(...all: readonly ApiKeys[]): Promise<void> {
+  static async readAgain(...all: readonly ApiKeys[]): Promise<() => void> {
     try {
       const read = await Promise.all(all.map(({ file }) => readHashes(file)));
-      for (const [n, keys] of all.entries()) {
-        keys.hashes = read[n] ?? [];
-      }
+      return () => {
+        for (const [n, keys] of all.entries()) {
+          keys.hashes = read[n] ?? [];
+        }
+      };
     } catch (cause) {
       throw cause instanceof SettingsError ? new ServiceError('keys_refused', cause.message, { cause }) : cause;
     }

@@ -3,7 +3,7 @@ import express, { type Express } from 'express';
 import swaggerUi from 'swagger-ui-express';
 import type { Devices } from '../inference/devices';
 import type { PrecisionWish } from '../vision-language/facts';
-import { type ApiKeys, requireKey } from './api-keys';
+import { requireKey } from './api-keys';
 import { kserveLive, kserveModelReady, kserveReady, live, ready } from './health';
 import { CAPTION, type InferenceContext, inferenceRoute, VQA } from './inference-route';
 import { describeModel } from './model';
@@ -18,14 +18,10 @@ export type AppOptions = InferenceContext &
   Observers & {
     readonly devices: Devices;
     readonly precision: PrecisionWish;
-    /** Whose keys are accepted; without it everybody may ask. */
-    readonly keys: ApiKeys | undefined;
     /** Whether `GET /metrics` is among the routes here. */
     readonly openMetrics: boolean;
     /** Origins whose pages may read the answers. */
     readonly corsOrigins: readonly string[];
-    /** Requests for inference that a client address may make in a minute; 0 sets no limit. */
-    readonly rateLimit: number;
     /** Reverse proxies in front, whose X-Forwarded-For is believed. */
     readonly trustedProxies: number;
     readonly validateResponses: boolean;

@@ -1,4 +1,4 @@
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { Request, Response } from 'express';
 import multer, { MulterError } from 'multer';
 import { ServiceError } from '../errors';
@@ -38,6 +38,8 @@ export async function readForm(request: Request, response: Response): Promise<Fo
       if (error === undefined) {
         resolve();
       } else {
+        // While the rest is dropped, what has come need not stay.
+        request.files = [];
         reject(refusal(error));
       }
     });
@@ -49,8 +51,19 @@ export async function readForm(request: Request, response: Response): Promise<Fo
   };
 }
 
-/** Multer limits each part but not their sum, and a chunked body does not say its size. */
+/**
+ * Multer limits each part but not their sum, and a chunked body does not say its size. Of a fault it tells when the part
+ * has come to its end and the request too, which may be in minutes: the parser is ended at once.
+ */
 function limitWhole(request: Request, parser: Writable): void {
+  // Multer waits for the rest of what is readable.
+  request.readable = false;
+  parser.on('file', (_name: string, file: Readable) => {
+    file.once('limit', () => {
+      // Not while the parser is in the middle of it.
+      setImmediate(() => parser.destroy(imageTooLarge()));
+    });
+  });
   let bytes = 0;
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
@@ -65,6 +78,10 @@ export function formTooLarge(): ServiceError {
   return new ServiceError('body_too_large', `The form is larger than ${LIMITS.formBytes / 1e6} MB; send fewer photos.`);
 }
 
+function imageTooLarge(): ServiceError {
+  return new ServiceError('image_too_large', `A photo is larger than ${LIMITS.imageBytes / 1e6} MB.`);
+}
+
 function refusal(error: unknown): Error {
   if (error instanceof ServiceError) {
     return error;
@@ -75,7 +92,7 @@ function refusal(error: unknown): Error {
   const field = `The field "${error.field ?? ''}"`;
   switch (error.code) {
     case 'LIMIT_FILE_SIZE':
-      return new ServiceError('image_too_large', `A photo is larger than ${LIMITS.imageBytes / 1e6} MB.`);
+      return imageTooLarge();
     case 'LIMIT_FILE_COUNT':
       return new ServiceError('limit_exceeded', `A request may have ${LIMITS.images} photos at most.`);
     case 'LIMIT_FIELD_COUNT':

@@ -12,6 +12,7 @@ import {
   type Work,
 } from '../inference/service';
 import type { PhotoFacts } from '../vision-language/results';
+import type { ApiKeys } from './api-keys';
 import { announcedBytes, readBody } from './body';
 import type { Pace } from './body-pace';
 import { readInferenceRequest } from './inference-request';
@@ -21,6 +22,7 @@ import { Deadline } from './deadline';
 import type { ApiDocument } from './openapi';
 import type { PhotoFetcher } from './photo-fetcher';
 import { loadPhotos } from './photo-sources';
+import { clientOf } from './rate-limit';
 import { readTreatment } from './request-headers';
 import { answerEntries, captionEntries, type Entry, type OrFault, responseBody } from './responses';
 
@@ -34,6 +36,10 @@ export interface InferenceContext {
   readonly sharesPhotos: boolean;
   /** For photos that are named by URL. */
   readonly fetcher: PhotoFetcher;
+  /** Whose keys are accepted; without it everybody may ask. */
+  readonly keys: ApiKeys | undefined;
+  /** Requests that a client may make in a minute; 0 sets no limit. */
+  readonly rateLimit: number;
   /** Deadline of a request that names none. */
   readonly requestTimeoutMs: number;
   /** A slower body loses its slot. */
@@ -76,12 +82,16 @@ export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, bo
     refuseWhenClosing(context.closing);
     const { priority, timeoutMs } = readTreatment(context.document, request.headers, context.requestTimeoutMs);
     const bytes = announcedBytes(request.headers);
-    const ticket = context.admission.enter({ priority, timeoutMs, bytes });
+    // Where the operator has set neither, all may be behind one proxy.
+    const tellsClients = context.keys !== undefined || context.rateLimit > 0;
+    const client = tellsClients ? clientOf(request, response) : undefined;
+    const ticket = context.admission.enter({ priority, timeoutMs, bytes, client });
     try {
       const body = await readBody(request, response, context.slowestPace, (part) => ticket.receive(part));
       const asked = readInferenceRequest(border.task, context.document, body, request.query);
       const askedMs = performance.now();
       const photos = await loadPhotos(asked.photos, context.fetcher, { ticket, response, timeoutMs });
+      const leftMs = askedMs + timeoutMs - performance.now();
       const digests = context.sharesPhotos ? await Promise.all(photos.map(sha256)) : [];
       // From here to the jobs' start nothing waits, so that bundles which are read again meanwhile leave none behind.
       const model = findModel(context.models(), asked.model);
@@ -94,7 +104,8 @@ export function inferenceRoute<J extends PhotoJob>(context: InferenceContext, bo
         const named = digest === undefined ? {} : { sha256: digest };
         return border.toJob({ image, model: modelId(model), options, priority, ...named }, asked.questions);
       });
-      ticket.take({ units: sum(jobs.map(unitsIn)), uploads: 0, bytes: sum(photos.map(bytesIn)) });
+      const wanted = { units: sum(jobs.map(unitsIn)), uploads: 0, bytes: sum(photos.map(bytesIn)) };
+      ticket.take(wanted, leftMs);
       const results = await runAll(context.service, jobs, { askedMs, timeoutMs, ticket, response });
       setCacheHeader(response, results);
       response.json(responseBody(modelId(model), border.toEntries(results, asked.questions), asked.plural));

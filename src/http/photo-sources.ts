@@ -30,32 +30,44 @@ export async function loadPhotos(
   { ticket, response, timeoutMs }: { ticket: Ticket; response: Response; timeoutMs: number },
 ): Promise<OrFault<Uint8Array>[]> {
   const urls = sources.filter((source) => typeof source === 'string');
+  const here = sources.filter((source) => typeof source !== 'string');
   if (urls.length === 0) {
-    return sources.filter((source) => typeof source !== 'string');
+    return here;
   }
   if (!fetcher.isOn) {
     throw new ServiceError('image_url_refused', 'This server fetches no photos; send their bytes, here in base64.');
   }
-  let bytesLeft = Math.min(urls.length * LIMITS.imageBytes, LIMITS.formBytes);
-  ticket.take({ units: sources.length, uploads: 1, bytes: bytesLeft });
-  const left = new AbortController();
-  response.once('close', () => {
-    left.abort();
-  });
-  const signal = AbortSignal.any([left.signal, AbortSignal.timeout(Math.min(timeoutMs, FETCH_MS))]);
-  const photos: OrFault<Uint8Array>[] = [];
-  for (const source of sources) {
-    const photo =
-      typeof source === 'string'
-        ? await fetcher.fetch(source, Math.min(bytesLeft, LIMITS.imageBytes), signal).catch(asFault)
-        : source;
-    if (photo instanceof ServiceError && (sources.length === 1 || OF_THE_REQUEST.has(photo.code))) {
-      throw photo;
+  const bytesHere = here.reduce((total, { length }) => total + length, 0);
+  // All of them together may be as large as those of a form.
+  let bytesLeft = Math.min(urls.length * LIMITS.imageBytes, LIMITS.formBytes - bytesHere);
+  ticket.take({ units: sources.length, uploads: 1, bytes: bytesHere + bytesLeft });
+  const stopped = new AbortController();
+  const stop = (): void => {
+    stopped.abort();
+  };
+  // Node 20 may lose a timeout that only `AbortSignal.any` waits for: https://github.com/nodejs/node/issues/57736
+  const timer = setTimeout(stop, Math.min(timeoutMs, FETCH_MS));
+  response.once('close', stop);
+  try {
+    const photos: OrFault<Uint8Array>[] = [];
+    for (const source of sources) {
+      if (typeof source !== 'string') {
+        photos.push(source);
+        continue;
+      }
+      const most = Math.min(bytesLeft, LIMITS.imageBytes);
+      const photo = await fetcher.fetch(source, most, stopped.signal).catch(asFault);
+      if (photo instanceof ServiceError && (sources.length === 1 || OF_THE_REQUEST.has(photo.code))) {
+        throw photo;
+      }
+      bytesLeft -= photo instanceof ServiceError ? 0 : photo.length;
+      photos.push(photo);
     }
-    bytesLeft -= photo instanceof ServiceError ? 0 : photo.length;
-    photos.push(photo);
+    return photos;
+  } finally {
+    clearTimeout(timer);
+    response.off('close', stop);
   }
-  return photos;
 }
 
 function asFault(error: unknown): ServiceError {

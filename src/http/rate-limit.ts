@@ -1,14 +1,17 @@
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
 import { ServiceError } from '../errors';
 import { RateWindows } from './rate-window';
 
 const MINUTE_MS = 60_000;
 
-/**
- * Refuses a client more than `perMinute` requests in a minute, 0 refuses none. A client is the owner of a key, or where
- * keys are not asked for an address (of IPv6 a /56 network).
- */
+/** Who asks: the owner of a key, or where keys are not asked for an address (of IPv6 a /56 network). */
+export function clientOf(request: Request, response: Response): string {
+  const { client } = response.locals as Express.Locals;
+  return client === undefined ? ipKeyGenerator(request.ip ?? '') : `key of ${client}`;
+}
+
+/** Refuses a client more than `perMinute` requests in a minute; 0 refuses none. */
 export function limitRate(perMinute: number): RequestHandler[] {
   if (perMinute === 0) {
     return [];
@@ -17,10 +20,7 @@ export function limitRate(perMinute: number): RequestHandler[] {
     windowMs: MINUTE_MS,
     limit: perMinute,
     store: new RateWindows(MINUTE_MS),
-    keyGenerator: (request, response) => {
-      const { client } = response.locals as Express.Locals;
-      return client === undefined ? ipKeyGenerator(request.ip ?? '') : `key of ${client}`;
-    },
+    keyGenerator: clientOf,
     standardHeaders: 'draft-8',
     legacyHeaders: false,
     // The limiter has set Retry-After already.

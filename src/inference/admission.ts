@@ -20,6 +20,8 @@ export interface Arrival {
   readonly bytes: number;
   /** From when its body is here to its answer. */
   readonly timeoutMs: number;
+  /** Whose it is, where clients are told apart. */
+  readonly client?: string | undefined;
 }
 
 export interface Load {
@@ -31,7 +33,7 @@ export interface Load {
 
 /** Why a request is not let in, and when to come again. */
 export interface Refusal {
-  readonly code: 'overloaded';
+  readonly code: 'overloaded' | 'rate_limited';
   readonly detail: string;
   /** Whole seconds. */
   readonly retryAfterSeconds: number;
@@ -42,6 +44,8 @@ const NOTHING: Load = { units: 0, uploads: 0, bytes: 0 };
 const ENTERED: Load = { units: 1, uploads: 1, bytes: 0 };
 /** Of the units: however many send slowly, there is room for those whose photos are here. */
 const SHARE_OF_UPLOADS = 0.5;
+/** Of the units: whatever one client sends, there is room for others. */
+const SHARE_OF_A_CLIENT = 0.5;
 /** Paces waver: what is expected to take more than two thirds of its deadline may well miss it. */
 const MARGIN = 1.5;
 
@@ -54,6 +58,8 @@ export class Admission {
     interactive: NOTHING,
     bulk: NOTHING,
   };
+  /** Units of each client that has some, by `clientKey`. */
+  private readonly unitsOfClients = new Map<string, number>();
 
   constructor(
     private readonly limits: AdmissionLimits,
@@ -66,7 +72,7 @@ export class Admission {
 
   /**
    * Takes a slot of one unit, until the ticket is given back.
-   * @throws ServiceError `overloaded`, with the time to come again
+   * @throws ServiceError `overloaded`, `rate_limited`, with the time to come again
    */
   enter(arrival: Arrival): Ticket {
     const refusal = this.refusalOf(arrival);
@@ -86,6 +92,12 @@ export class Admission {
     if (units + wanted.units > this.limits.units) {
       return this.overloaded(priority, `${units} photos and questions are waiting already.`);
     }
+    const ofClient = this.unitsOfClients.get(clientKey(arrival)) ?? 0;
+    // With nothing else here, a client may make any request that there is.
+    if (ofClient > 0 && ofClient + wanted.units > this.limits.units * SHARE_OF_A_CLIENT) {
+      const detail = `${ofClient} photos and questions of this client are waiting already.`;
+      return { ...this.overloaded(priority, detail), code: 'rate_limited' };
+    }
     const full = this.refusalOfBytes(priority, wanted.bytes);
     if (full !== undefined) {
       return full;
@@ -96,7 +108,7 @@ export class Admission {
     const expectedMs = this.drainRate.msUntilDone(ahead + wanted.units + company);
     // With nothing ahead, it is not load that a request is too large for its deadline.
     if (ahead > 0 && expectedMs * MARGIN > timeoutMs) {
-      const seconds = `about ${Math.ceil(expectedMs / 1000)} s, and the deadline is ${timeoutMs / 1000} s`;
+      const seconds = `about ${Math.ceil(expectedMs / 1000)} s, and the deadline is ${secondsOf(timeoutMs)} s`;
       return this.overloaded(priority, `The answer would take ${seconds}.`);
     }
     return undefined;
@@ -112,26 +124,41 @@ export class Admission {
 
   /**
    * Why a request that was let in is refused all the same: it has waited so long that what is left of its deadline is too
-   * short for a batch. Nothing where load is not the reason, since it takes longer than its deadline by itself.
+   * short for its batch. Nothing where load is not the reason, since it takes longer than its deadline by itself.
    * @param units that it asked for
    * @param leftMs of its deadline
    */
   refusalAfterWait({ priority, timeoutMs }: Arrival, units: number, leftMs: number): Refusal | undefined {
-    const batchMs = this.drainRate.msUntilDone(this.limits.unitsInWork);
+    const batchMs = this.drainRate.msUntilDone(Math.min(this.unitsHere, this.limits.unitsInWork));
     const aloneMs = Math.max(batchMs, this.drainRate.msUntilDone(units));
     if (leftMs >= batchMs || aloneMs > timeoutMs) {
       return undefined;
     }
-    return this.overloaded(priority, `Its turn did not come in time for the deadline of ${timeoutMs / 1000} s.`);
+    return this.overloaded(priority, `Its turn did not come in time for the deadline of ${secondsOf(timeoutMs)} s.`);
   }
 
-  add(priority: Priority, { units, uploads, bytes }: Load): void {
-    const load = this.loads[priority];
-    this.loads[priority] = {
+  add(arrival: Arrival, { units, uploads, bytes }: Load): void {
+    const load = this.loads[arrival.priority];
+    this.loads[arrival.priority] = {
       units: load.units + units,
       uploads: load.uploads + uploads,
       bytes: load.bytes + bytes,
     };
+    if (arrival.client !== undefined) {
+      const key = clientKey(arrival);
+      const ofClient = (this.unitsOfClients.get(key) ?? 0) + units;
+      if (ofClient > 0) {
+        this.unitsOfClients.set(key, ofClient);
+      } else {
+        this.unitsOfClients.delete(key);
+      }
+    }
+  }
+
+  /** Units whose photos have come: no batch has more. */
+  private get unitsHere(): number {
+    const { interactive, bulk } = this.loads;
+    return interactive.units - interactive.uploads + bulk.units - bulk.uploads;
   }
 
   /** Units that can go before a further one, at worst: those of the other priority have their share of the batches. */
@@ -148,6 +175,16 @@ export class Admission {
   }
 }
 
+/** Where clients are not told apart nobody has units under it. */
+function clientKey({ priority, client }: Arrival): string {
+  return `${priority} ${client ?? ''}`;
+}
+
+/** To three digits, since what is left of a deadline is no round number. */
+function secondsOf(ms: number): number {
+  return Number((ms / 1000).toPrecision(3));
+}
+
 function toError({ code, detail, retryAfterSeconds }: Refusal): ServiceError {
   return new ServiceError(code, detail, { retryAfterSeconds });
 }
@@ -156,16 +193,20 @@ function toError({ code, detail, retryAfterSeconds }: Refusal): ServiceError {
 export class Ticket {
   private held = NOTHING;
   private askedUnits = ENTERED.units;
+  private hasLeft = false;
 
   constructor(
     private readonly admission: Admission,
-    private readonly arrival: Arrival,
+    private arrival: Arrival,
   ) {
     this.hold(ENTERED);
   }
 
-  /** Holds a part of the body that has come, beside what there was; otherwise `overloaded`. */
+  /** Holds a part of the body that has come, beside what there was; otherwise `overloaded`. What comes late counts no more. */
   receive(bytes: number): ServiceError | undefined {
+    if (this.hasLeft) {
+      return undefined;
+    }
     const refusal = this.admission.refusalOfBytes(this.arrival.priority, bytes);
     if (refusal === undefined) {
       this.hold({ ...this.held, bytes: this.held.bytes + bytes });
@@ -175,10 +216,12 @@ export class Ticket {
 
   /**
    * Holds `wanted` in place of what it held; nothing where that is too much.
-   * @throws ServiceError `overloaded`
+   * @param leftMs of its deadline, where photos had to be fetched first
+   * @throws ServiceError `overloaded`, `rate_limited`
    */
-  take(wanted: Load): void {
+  take(wanted: Load, leftMs = this.arrival.timeoutMs): void {
     this.hold(NOTHING);
+    this.arrival = { ...this.arrival, timeoutMs: leftMs };
     const refusal = this.admission.refusalOf(this.arrival, wanted);
     if (refusal !== undefined) {
       throw toError(refusal);
@@ -200,11 +243,12 @@ export class Ticket {
 
   /** Gives back what is left, at the end of the request, however it ended. */
   leave(): void {
+    this.hasLeft = true;
     this.hold(NOTHING);
   }
 
   private hold(wanted: Load): void {
-    this.admission.add(this.arrival.priority, {
+    this.admission.add(this.arrival, {
       units: wanted.units - this.held.units,
       uploads: wanted.uploads - this.held.uploads,
       bytes: wanted.bytes - this.held.bytes,

@@ -22,7 +22,7 @@ export interface InferenceOptions {
   readonly batchWaitMs?: number;
   /** Batches that a process decodes while it runs another; by default none. */
   readonly ahead?: number;
-  /** What no stage of a batch takes, of decoding no photo; one that does has hung, and costs the process. */
+  /** What no stage of a batch of 8 takes, of decoding no photo; one that does has hung, and costs the process. */
   readonly stageTimeoutMs: number;
   /** The same for loading the bundles; by default 5 minutes. */
   readonly loadTimeoutMs?: number;

@@ -18,7 +18,7 @@ export const EVENT_NAMES = [
 export interface InferenceEvents {
   /** Jobs were handed to a process; each has waited so long. */
   batchStarted: [{ readonly units: number; readonly waitsMs: readonly number[] }];
-  /** A batch came back from one of `processes` processes that work side by side. */
+  /** A batch came back from one of `processes` processes that work side by side, with results for so many units. */
   batchEnded: [{ readonly units: number; readonly ms: number; readonly processes: number }];
   /** A stage of a batch is done. */
   stage: [StageReport];

@@ -18,7 +18,10 @@ import { PHOTO_PIPE, sendPhotos } from './photo-pipe';
 export interface ProcessOptions extends LoadOrder {
   /** Path of the compiled `child.js`. */
   readonly entry: string;
-  /** What no stage of a batch takes, of decoding no photo; one that does has hung, and costs the process. */
+  /**
+   * What no stage of a batch of 8 units takes, of decoding no photo; one that does has hung, and costs the process. A larger
+   * batch has as many times longer.
+   */
   readonly stageTimeoutMs: number;
   /** What loading and warming up does not take; a process that does has hung. By default 5 minutes. */
   readonly loadTimeoutMs?: number | undefined;
@@ -29,10 +32,14 @@ export interface ProcessOptions extends LoadOrder {
 }
 
 interface Waiting {
+  /** Pairs of photo and question. */
+  readonly units: number;
   readonly resolve: (reply: MessageToParent) => void;
   readonly reject: (error: Error) => void;
 }
 
+/** The server's batches, by default; what a stage takes grows with its photos. */
+const UNITS_OF_STAGE_TIMEOUT = 8;
 /** Graphs of a gigabyte on a slow disk and a busy machine take one or two. */
 const LOAD_TIMEOUT_MS = 300_000;
 /** Of words that nobody has read yet. */
@@ -140,9 +147,10 @@ export class InferenceProcess {
    * @throws Error with the reason when the batch as a whole failed; ProcessDied
    */
   async run(id: number, batch: Batch): Promise<readonly PhotoOutcome[]> {
-    const asked = this.ask(id, { type: 'run', id, batch: announce(batch) });
+    const units = batch.photos.reduce((sum, { questions }) => sum + Math.max(1, questions.length), 0);
+    const asked = this.ask(id, { type: 'run', id, batch: announce(batch) }, units);
     sendPhotos(this.photos, batch.photos);
-    this.watchdog ??= this.watch(this.options.stageTimeoutMs);
+    this.watchdog ??= this.watch(this.stageTimeoutMs);
     const reply = await asked.finally(() => {
       this.noteProgress();
     });
@@ -193,13 +201,18 @@ export class InferenceProcess {
   /** Of all that is in hand one batch is at work, and every stage and photo has the whole time. */
   private noteProgress(): void {
     clearTimeout(this.watchdog);
-    this.watchdog = this.batchesInHand > 0 ? this.watch(this.options.stageTimeoutMs) : undefined;
+    this.watchdog = this.batchesInHand > 0 ? this.watch(this.stageTimeoutMs) : undefined;
   }
 
-  private async ask(id: number | undefined, message: MessageToChild): Promise<MessageToParent> {
+  private get stageTimeoutMs(): number {
+    const units = [...this.waiting.values()].map((batch) => batch.units);
+    return this.options.stageTimeoutMs * Math.max(1, Math.max(...units) / UNITS_OF_STAGE_TIMEOUT);
+  }
+
+  private async ask(id: number | undefined, message: MessageToChild, units = 1): Promise<MessageToParent> {
     try {
       return await new Promise((resolve, reject) => {
-        this.waiting.set(id, { resolve, reject });
+        this.waiting.set(id, { units, resolve, reject });
         this.child.send(message, (error) => {
           if (error !== null) {
             // Its exit may be heard of later than the next batch is given out.

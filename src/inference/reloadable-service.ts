@@ -5,6 +5,7 @@ import { Bundle } from '../onnx/bundle';
 import { BundleError } from '../onnx/manifest';
 import { factsOf, modelId, type ModelFacts, type ServedModels } from '../vision-language/facts';
 import { EVENT_NAMES, type InferenceEvents } from './events';
+import { OneAtATime } from './one-at-a-time';
 import { readyOrRefused } from './ready-or-refused';
 import type { InferenceService, JobResult, PhotoJob, ReadyState } from './service';
 
@@ -25,7 +26,7 @@ export class ReloadableService implements InferenceService {
   readonly events = new EventEmitter<InferenceEvents>();
   private current: Generation;
   private loading: Generation | undefined;
-  private reloading: Promise<ServedModels> | undefined;
+  private readonly reloading = new OneAtATime(() => this.replace());
   private readonly retired = new Set<Generation>();
   private isClosing = false;
 
@@ -75,26 +76,27 @@ export class ReloadableService implements InferenceService {
   }
 
   /**
-   * Reads the bundles again; who asks meanwhile gets the same answer.
+   * Reads the bundles again. What changes while they are read is read after it: who asks meanwhile gets that answer.
    * @throws ServiceError `bundle_refused`, `shutting_down`
    */
   reload(): Promise<ServedModels> {
-    this.reloading ??= this.replace().finally(() => {
-      this.reloading = undefined;
-    });
-    return this.reloading;
+    return this.reloading.run();
   }
 
   async close(timeoutMs: number): Promise<void> {
     this.isClosing = true;
     await this.loading?.service.close(0);
-    await this.reloading?.catch(() => undefined);
+    await this.reloading.ended();
     await Promise.all([this.current, ...this.retired].map(({ service }) => service.close(timeoutMs)));
   }
 
   private async replace(): Promise<ServedModels> {
     try {
-      const next = this.generation(await verifiedModels(this.folders));
+      const models = await verifiedModels(this.folders);
+      if (this.isClosing) {
+        throw new ServiceError('shutting_down', 'The server is shutting down.');
+      }
+      const next = this.generation(models);
       this.loading = next;
       await this.prepare(next);
       const old = this.current;
@@ -113,9 +115,6 @@ export class ReloadableService implements InferenceService {
 
   private async prepare({ service }: Generation): Promise<void> {
     try {
-      if (this.isClosing) {
-        throw new ServiceError('shutting_down', 'The server is shutting down.');
-      }
       await readyOrRefused(service);
     } catch (error) {
       await service.close(0);

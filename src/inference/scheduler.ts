@@ -121,8 +121,10 @@ export class Scheduler implements InferenceService {
       };
     }
     const startedMs = performance.now();
-    const units = jobs.reduce((sum, job) => sum + job.units, 0);
-    this.events.emit('batchStarted', { units, waitsMs: jobs.map(({ queuedAtMs }) => startedMs - queuedAtMs) });
+    this.events.emit('batchStarted', {
+      units: unitsIn(jobs),
+      waitsMs: jobs.map(({ queuedAtMs }) => startedMs - queuedAtMs),
+    });
     try {
       const outcomes = await process.run(id, toBatch(jobs));
       for (const [photo, outcome] of outcomes.entries()) {
@@ -130,8 +132,12 @@ export class Scheduler implements InferenceService {
           this.settle(jobs[photo], outcome);
         }
       }
-      const ms = performance.now() - startedMs;
-      this.events.emit('batchEnded', { units, ms, processes: this.pool.readyCount });
+      // What was damaged, or left by its clients, ended early and says nothing of the pace.
+      const computed = jobs.filter((_, photo) => isComputed(outcomes[photo]));
+      if (computed.length > 0) {
+        const ms = performance.now() - startedMs;
+        this.events.emit('batchEnded', { units: unitsIn(computed), ms, processes: this.pool.readyCount });
+      }
     } catch (error) {
       this.retryOrFail(jobs, error);
     }
@@ -189,6 +195,14 @@ export class Scheduler implements InferenceService {
       job.abandon(reason);
     }
   }
+}
+
+function unitsIn(jobs: readonly PendingJob[]): number {
+  return jobs.reduce((sum, job) => sum + job.units, 0);
+}
+
+function isComputed(outcome: PhotoOutcome | undefined): boolean {
+  return outcome !== undefined && outcome !== 'cancelled' && 'result' in outcome;
 }
 
 function toBatch(jobs: JobBatch): Batch {

@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs';
-import path from 'node:path';
 import * as ort from 'onnxruntime-node';
-import { gpuCount } from '../cores';
+import { gpuCount, hasCudaLibrary } from '../cores';
 import { messageOf } from '../errors';
 import { BundleError } from './manifest';
 import type { ExecutionProvider } from './session';
@@ -22,18 +20,6 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'and see what "npm run doctor" finds; or set DEVICE=cpu',
   webgpu: 'It needs a GPU with a Vulkan, Metal or Direct3D 12 driver; or set DEVICE=cpu',
 };
-
-/** onnxruntime's half of CUDA. */
-export const CUDA_LIBRARY = path.join(
-  path.dirname(require.resolve('onnxruntime-node/package.json')),
-  `bin/napi-v6/${process.platform}/${process.arch}`,
-  process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so',
-);
-
-/** Whether onnxruntime's half of CUDA is installed, which does not come with the package. */
-export function hasCudaLibrary(library = CUDA_LIBRARY): boolean {
-  return existsSync(library);
-}
 
 /** onnxruntime's execution providers, with those whose libraries are still to be installed. */
 export function listProviders(): string[] {

@@ -40,13 +40,14 @@ function upload(): Socket {
   return socket;
 }
 
-/** Takes every slot; the requests end with the returned function. */
-async function fill(): Promise<() => Promise<void>> {
+/** Takes slots, by default every one; the requests end with the returned function. */
+async function fill(slots = 4, client = ''): Promise<() => Promise<void>> {
   server.service.before = untilAborted;
   const leaving = new AbortController();
-  const images = Array.from({ length: 4 }, () => ['image', jpeg] as const);
-  const filling = server.get('/caption', { method: 'POST', body: form(...images), signal: leaving.signal });
-  await until(() => admission.loadOf('interactive').units === 4);
+  const images = Array.from({ length: slots }, () => ['image', jpeg] as const);
+  const headers = { 'X-Forwarded-For': client };
+  const filling = server.get('/caption', { method: 'POST', body: form(...images), headers, signal: leaving.signal });
+  await until(() => admission.loadOf('interactive').units === slots);
   return async () => {
     leaving.abort();
     await expect(filling).rejects.toThrow();
@@ -242,6 +243,21 @@ describe('a limit of two requests a minute', () => {
     expect(refused).toMatchObject({ status: 429, body: { code: 'rate_limited' } });
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(await server.get('/models')).toMatchObject({ status: 200 });
+  });
+
+  test('a client has half of the waiting photos at most, whose requests are few', async () => {
+    await server.close();
+    server = await TestServer.start({ admission, rateLimit: 100, trustedProxies: 1 });
+    const free = await fill(3, '10.0.0.1');
+    const refused = await ask('10.0.0.1');
+    expect(refused).toMatchObject({
+      status: 429,
+      body: { code: 'rate_limited', detail: '3 photos and questions of this client are waiting already.' },
+    });
+    expect(refused.headers.get('retry-after')).toBe('1');
+    server.service.before = () => Promise.resolve();
+    expect(await ask('10.0.0.2')).toMatchObject({ status: 200 });
+    await free();
   });
 
   test('behind a trusted proxy each of its clients has its own', async () => {

@@ -61,13 +61,13 @@ test('keys change without a restart: both while they change, then the new one al
     (await server.get('/models', bearer('a2'))).status,
   ];
   writeFileSync(file, [lineOf('alice', 'a1'), lineOf('alice', 'a2')].join('\n'));
-  await ApiKeys.reload(keys);
+  (await ApiKeys.readAgain(keys))();
   expect(await statuses()).toEqual([200, 200]);
   writeFileSync(file, lineOf('alice', 'a2'));
-  await ApiKeys.reload(keys);
+  (await ApiKeys.readAgain(keys))();
   expect(await statuses()).toEqual([401, 200]);
   writeFileSync(file, 'alice a3');
-  await expect(ApiKeys.reload(keys)).rejects.toMatchObject({
+  await expect(ApiKeys.readAgain(keys)).rejects.toMatchObject({
     code: 'keys_refused',
     detail: expect.stringMatching(/^Line 1 of .* must be an owner and the SHA-256/) as string,
   });
@@ -95,12 +95,21 @@ test('a file that is not there is refused by a sentence', async () => {
   await expect(ApiKeys.read('/no/such/file')).rejects.toThrow(/^The keys in \/no\/such\/file cannot be read/);
 });
 
+test('keys that were read again count when they are accepted, and no sooner', async () => {
+  const { server, keys, file } = await start();
+  writeFileSync(file, lineOf('alice', 'a2'));
+  const accept = await ApiKeys.readAgain(keys);
+  expect((await server.get('/models', bearer('a1'))).status).toBe(200);
+  accept();
+  expect((await server.get('/models', bearer('a1'))).status).toBe(401);
+});
+
 test('where one of two files is not right, the keys of both stay', async () => {
   const files = [keyFile(lineOf('alice', 'a1')), keyFile(lineOf('operator', 'o1'))] as const;
   const [keys, adminKeys] = await Promise.all([ApiKeys.read(files[0]), ApiKeys.read(files[1])]);
   writeFileSync(files[0], lineOf('alice', 'a2'));
   writeFileSync(files[1], '');
-  await expect(ApiKeys.reload(keys, adminKeys)).rejects.toMatchObject({ code: 'keys_refused' });
+  await expect(ApiKeys.readAgain(keys, adminKeys)).rejects.toMatchObject({ code: 'keys_refused' });
   const ownerOf = (owned: ApiKeys, key: string) => owned.ownerOf({ authorization: `Bearer ${key}` });
   expect([ownerOf(keys, 'a1'), ownerOf(keys, 'a2'), ownerOf(adminKeys, 'o1')]).toEqual([
     'alice',

@@ -47,7 +47,12 @@ test('no turn before the deadline: 503 with the time to come again', async () =>
 
 test('a turn so late that a batch would end after the deadline: 503', async () => {
   server.service.before = (job, signal) => endless(470, job, signal);
-  expect(await ask(500)).toMatchObject({ status: 503, body: { code: 'overloaded' } });
+  expect(await ask(500, 4)).toMatchObject({ status: 503, body: { code: 'overloaded' } });
+});
+
+test('a turn with time for the one photo that is there, though not for a full batch: it is begun', async () => {
+  server.service.before = (job, signal) => endless(470, job, signal);
+  expect(await ask(500)).toMatchObject({ status: 504, body: { code: 'deadline_exceeded' } });
 });
 
 test('a photo that had its turn and takes too long: 504', async () => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceError } from '../../src/errors';
 import { photo } from '../photos';
 import { untilAborted } from './fake-service';
@@ -37,6 +38,20 @@ describe('a refusal reaches a client that writes its whole body first', () => {
       new RegExp(`^HTTP/1.1 ${status} `),
     );
   });
+});
+
+test('a form that is refused is not read to its end, however long it goes on', async () => {
+  const socket = connect(server.port, '127.0.0.1');
+  const head = ['POST /caption HTTP/1.1', 'Host: a', 'Content-Type: multipart/form-data; boundary=x'];
+  socket.write([...head, 'Content-Length: 63000000', '', ''].join('\r\n'));
+  socket.write('--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n');
+  socket.write(Buffer.alloc(21_000_000));
+  // Fast enough for the pace of a body, and without end.
+  const drip = setInterval(() => socket.write(Buffer.alloc(1_000)), 10);
+  const [answer] = (await Promise.race([once(socket, 'data'), sleep(8_000, [], { ref: false })])) as [Buffer?];
+  clearInterval(drip);
+  socket.destroy();
+  expect(answer?.toString()).toMatch(/^HTTP\/1.1 413 [^]*Connection: close[^]*image_too_large/);
 });
 
 describe('a client that asks before it sends its body', () => {

@@ -1,5 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { PhotoFetcher } from '../../src/http/photo-fetcher';
 import { isPublic, type Resolve } from '../../src/http/public-address';
 import { photo } from '../photos';
@@ -143,16 +145,18 @@ test('a photo without end is cut off at the limit of a photo, and the request wi
   }
 });
 
-test('a host that does not answer costs no more than the deadline', async () => {
+test('a host that does not answer costs no more than the deadline, however often garbage is collected', async () => {
+  // On Node 20 a timeout that only `AbortSignal.any` waits for is garbage.
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const collecting = setInterval(collect, 20);
   answer = () => undefined;
   const started = await start();
-  const { status, body } = await started.get('/caption', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json', 'X-Request-Timeout-Ms': '200' },
-    body: JSON.stringify({ image: at('photos.test') }),
-  });
-  expect([status, body]).toMatchObject([422, { code: 'image_unavailable' }]);
-});
+  const headers = { 'Content-Type': 'application/json', 'X-Request-Timeout-Ms': '300' };
+  const { body } = await started.post('/caption', JSON.stringify({ image: at('photos.test') }), headers);
+  clearInterval(collecting);
+  expect(body).toMatchObject({ code: 'image_unavailable' });
+}, 8_000);
 
 test('a host that changes to another protocol has no photo', async () => {
   answer = (request) =>
@@ -175,6 +179,14 @@ test('among several photos one that cannot be fetched has its problem, and the o
   expect(status).toBe(200);
   const caption = expect.any(String) as string;
   expect(body).toMatchObject({ results: [{ problem: { code: 'image_unavailable' } }, { caption }, { caption }] });
+});
+
+test('photos that came in the request take nothing of what those behind URLs may bring', async () => {
+  const large = Buffer.concat([await photo(), Buffer.alloc(19_000_000)]);
+  answer = (_request, response) => response.end(large);
+  const here = Buffer.concat([await photo(), Buffer.alloc(4_000_000)]).toString('base64');
+  const { status } = await (await start()).postJson('/caption', { images: [here, at('photos.test')] });
+  expect(status).toBe(200);
 });
 
 test.each([

@@ -152,11 +152,61 @@ describe('at a pace of 100 ms a unit, where a batch takes 200 ms', () => {
     });
   });
 
+  test('a batch is of no more units than there are', () => {
+    letIn(1);
+    // Its photos have not come.
+    admission.enter(ARRIVAL);
+    expect(refusal(1_000, 1, 100)).toBeUndefined();
+    expect(refusal(1_000, 1, 99)).toMatchObject({ code: 'overloaded' });
+  });
+
+  test('where photos had to be fetched first, what is left of the deadline counts, and load is not to blame', () => {
+    const ticket = admission.enter({ ...ARRIVAL, timeoutMs: 1_000 });
+    ticket.take({ units: 1, uploads: 0, bytes: 10 }, 90);
+    expect(ticket.refusalAfterWait(89)).toBeUndefined();
+    const late = admission.enter({ ...ARRIVAL, timeoutMs: 1_000 });
+    expect(() => {
+      late.take({ units: 1, uploads: 0, bytes: 10 }, 90);
+    }).toThrow(overloaded(/about 1 s, and the deadline is 0.09 s/));
+  });
+
   test('what takes longer than its deadline by itself is not refused for its wait', () => {
+    letIn(8);
     expect(refusal(199, 1, 0)).toBeUndefined();
     expect(refusal(1_000, 11, 0)).toBeUndefined();
     expect(refusal(1_000, 10, 0)).toMatchObject({ code: 'overloaded' });
   });
+});
+
+describe('where clients are told apart', () => {
+  const ALICE = { client: 'alice' };
+  const limited = expect.objectContaining({
+    code: 'rate_limited',
+    detail: '3 photos and questions of this client are waiting already.',
+    retryAfterSeconds: 1,
+  }) as Error;
+
+  test('one of them has half of the units of a priority, and others have room', () => {
+    const ticket = letIn(3, ALICE);
+    expect(() => letIn(2, ALICE)).toThrow(limited);
+    expect(() => letIn(4, { client: 'bob' })).not.toThrow();
+    ticket.done(1);
+    expect(() => letIn(1, ALICE)).not.toThrow();
+    expect(() => letIn(2, { ...BULK, ...ALICE })).not.toThrow();
+  });
+
+  test('with nothing else here, one of them may have more', () => {
+    const ticket = letIn(8, ALICE);
+    ticket.leave();
+    expect(() => letIn(8, ALICE)).not.toThrow();
+  });
+});
+
+test('what comes of a body when its request has been answered is not counted', () => {
+  const ticket = admission.enter(ARRIVAL);
+  ticket.leave();
+  expect(ticket.receive(3)).toBeUndefined();
+  expect(admission.loadOf('interactive')).toEqual(NOTHING);
 });
 
 test('while no pace is known, no turn comes too late', () => {

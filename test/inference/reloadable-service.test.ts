@@ -86,6 +86,29 @@ test('new bundles whose processes die one after the other are refused, and the o
   expect(service.models).toBe(models);
 });
 
+test('bundles that change while they are read are read once more, for all who asked meanwhile', async () => {
+  const first = service.reload();
+  const next = await generation(1);
+  const asked = [service.reload(), service.reload()];
+  next.load();
+  await expect(first).resolves.toMatchObject([{ name: 'tiny' }]);
+  (await generation(2)).load();
+  const answers = await Promise.all(asked);
+  expect(answers[0]).toBe(answers[1]);
+  expect(service.models).toBe(answers[0]);
+  expect(generations.map(({ isClosed }) => isClosed)).toEqual([true, true, false]);
+});
+
+test('a reload that waits for another begins nothing where the service has ended meanwhile', async () => {
+  const refused = [service.reload(), service.reload()].map((each) =>
+    expect(each).rejects.toMatchObject({ code: 'shutting_down' }),
+  );
+  await generation(1);
+  await service.close(0);
+  await Promise.all(refused);
+  expect(generations).toHaveLength(2);
+});
+
 test('a process or two may die while new bundles are loaded', async () => {
   const reloaded = service.reload();
   const next = await generation(1);

@@ -82,6 +82,20 @@ test('what happens is told: batches with their units, retries, work that was dro
   expect(told.gone).toBeGreaterThan(0);
 });
 
+test('of a batch that is partly left the pace is told of what was computed', async () => {
+  const underTest = start({ maxBatch: 2 });
+  await underTest.service.ready();
+  const ended = once(underTest.service.events, 'batchEnded');
+  const leaving = new AbortController();
+  const left = underTest.service.run(photo('wait'), leaving.signal);
+  const a = batchOf(underTest, 'a');
+  await once(underTest.service.events, 'batchStarted');
+  leaving.abort(new Error('gone'));
+  await expect(left).rejects.toThrow('gone');
+  await a;
+  expect(await ended).toMatchObject([{ units: 1 }]);
+});
+
 test('jobs of other settings wait for a batch of their own', async () => {
   const underTest = start();
   await underTest.service.ready();
@@ -113,6 +127,15 @@ test('a photo that kills its process twice is refused, and its companions are an
     { status: 'fulfilled', value: 'b' },
   ]);
   await expect(batchOf(underTest, 'c')).resolves.toBe('c');
+});
+
+test('a larger batch has longer for a stage', async () => {
+  // Of 64 photos eight times as long as of 8: 2 s, where a photo takes half a second.
+  const underTest = start({ maxBatch: 64, stageTimeoutMs: 250 });
+  await underTest.service.ready();
+  const names = ['slow', ...Array.from({ length: 63 }, (_, n) => String(n))];
+  const batches = await Promise.all(names.map((name) => batchOf(underTest, name)));
+  expect(new Set(batches)).toEqual(new Set([names.join(' ')]));
 });
 
 test('a photo in which a stage hangs costs its process, and its companions are answered', async () => {

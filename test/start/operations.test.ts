@@ -46,9 +46,13 @@ async function start(environment: Record<string, string>): Promise<{ server: Ser
   return { server, url: `http://127.0.0.1:${await server.port()}` };
 }
 
-async function caption(url: string, model?: string): Promise<{ status: number; model?: string; code?: string }> {
+async function caption(
+  url: string,
+  model?: string,
+  key?: string,
+): Promise<{ status: number; model?: string; code?: string }> {
   const query = model === undefined ? '' : `?model=${model}`;
-  const headers = { 'Content-Type': 'image/jpeg' };
+  const headers = { 'Content-Type': 'image/jpeg', ...(key && { Authorization: `Bearer ${key}` }) };
   const response = await fetch(`${url}/caption${query}`, {
     method: 'POST',
     headers,
@@ -90,25 +94,32 @@ test('SIGHUP under load: another version serves, no request is dropped, and the 
 
 test('a bundle replaced by a broken one leaves the old one serving, even where its process dies', async () => {
   const [adminPort] = await freePorts(1);
-  const admin = { ADMIN_PORT: String(adminPort), ADMIN_KEYS_FILE: keyFile(lineOf('operator', 'k')) };
+  const admin = {
+    ADMIN_PORT: String(adminPort),
+    ADMIN_KEYS_FILE: keyFile(lineOf('operator', 'k')),
+    API_KEYS_FILE: keyFile(lineOf('alice', 'a1')),
+  };
   const { server, url } = await start(admin);
   const reload = (headers: Record<string, string>) =>
     fetch(`http://127.0.0.1:${admin.ADMIN_PORT}/admin/reload`, { method: 'POST', headers });
   expect((await reload({})).status).toBe(401);
   await writeFile(path.join(await addVersion('2.0.0'), 'answers.json'), '[]');
   await pointTo('2.0.0');
+  await writeFile(admin.API_KEYS_FILE, lineOf('alice', 'a2'));
   const refused = await reload({ Authorization: 'Bearer k' });
   expect(refused.status).toBe(422);
   expect(await refused.json()).toMatchObject({
     code: 'bundle_refused',
     detail: expect.stringContaining('answers.json') as string,
   });
+  // Bundles and keys are accepted together, or neither.
+  expect(await caption(url, undefined, 'a2')).toMatchObject({ status: 401 });
   await writeFile(admin.ADMIN_KEYS_FILE, 'no key');
   const unread = await reload({ Authorization: 'Bearer k' });
   expect([unread.status, await unread.json()]).toMatchObject([422, { code: 'keys_refused' }]);
   process.kill((await server.event('inference_process_ready')).pid ?? 0, 'SIGKILL');
   await server.event('inference_process_gone');
-  expect(await caption(url)).toMatchObject({ status: 200, model: 'tiny@1.0.0' });
+  expect(await caption(url, undefined, 'a1')).toMatchObject({ status: 200, model: 'tiny@1.0.0' });
 });
 
 test('spans go to the collector that is named, with its headers, before the server has ended', async () => {

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { until } from '../http/plain-client';
+import { isAlive } from '../inference/service-under-test';
 import { photo } from '../photos';
 import { ServerProcess } from './server-process';
 
@@ -58,6 +60,17 @@ test('a signal while the server is loading ends it with 0', async () => {
   expect(await server.exit).toBe(0);
   expect(server.groupLives).toBe(false);
 });
+
+(process.platform === 'linux' ? test : test.skip)(
+  'a terminal that is closed ends the server that was started in it',
+  async () => {
+    server = new ServerProcess(['script', '--quiet', '--command', 'node dist/main.js', '/dev/null']);
+    await server.event('ready');
+    const { pid = 0 } = await server.event('listening');
+    process.kill(server.pid, 'SIGKILL');
+    await until(() => !isAlive(pid));
+  },
+);
 
 test('connections that ask nothing are closed at once, while a request in flight is finished', async () => {
   server = new ServerProcess(['node', 'dist/main.js']);

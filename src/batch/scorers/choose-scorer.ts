@@ -41,6 +41,9 @@ export async function chooseScorer(circumstances: Circumstances): Promise<Scorer
   return queue === undefined ? ownProcesses(circumstances) : workersAt(queue, circumstances);
 }
 
+/** Requests to a server at a time: half of what its queue holds by default, which is as much as it lets upload. */
+const MOST_REQUESTS = 256;
+
 /** Beside the batch that each process works on, one that is read and waits for it. */
 function windowOf({ workers }: Options): number {
   return 2 * workers;
@@ -55,6 +58,11 @@ function ownProcesses({ options, settings, facts, decoding, store }: Circumstanc
       // Standard output is for the summary.
       const logger = createLogger('error', new LogOutput(process.stderr));
       const service = startScoringService(bundle, workers, batchSize, settings, logger);
+      service.events.on('processGone', ({ reason }) => {
+        if (reason === 'hung') {
+          tell('A stage took longer than STAGE_TIMEOUT_MS allows it: its photos are tried again, each alone.');
+        }
+      });
       const devices = Devices.of(service.events);
       const scorer = new LocalScorer(service, decoding, store);
       try {
@@ -79,7 +87,8 @@ function deviceNames({ device, precision }: Settings): Record<string, unknown> {
 
 async function server(url: string, { options, settings, decoding, store }: Circumstances): Promise<ScorerChoice> {
   const scorer = await ServerScorer.connect({ url, apiKey: settings.apiKey, options: decoding, store });
-  return { dependsOn: { model: scorer.model }, window: windowOf(options), create: () => Promise.resolve(scorer) };
+  const window = Math.max(1, Math.min(windowOf(options), Math.floor(MOST_REQUESTS / options.batchSize)));
+  return { dependsOn: { model: scorer.model }, window, create: () => Promise.resolve(scorer) };
 }
 
 /** The results depend on what they do without a queue: such a run goes on with one, and the other way round. */

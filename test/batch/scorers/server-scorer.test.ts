@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RunError } from '../../../src/batch/errors';
 import { ObjectStore } from '../../../src/batch/inputs/s3';
+import { chooseScorer, type Circumstances } from '../../../src/batch/scorers/choose-scorer';
 import { ServerScorer } from '../../../src/batch/scorers/server-scorer';
 import type { Outcome } from '../../../src/batch/item';
 
@@ -150,6 +151,17 @@ test('an answer that does not end is cut off, and asked for again', async () => 
   expect(await scored(noEnd)).toEqual(OUTCOME);
   expect(pausedSeconds()).toEqual([1]);
   shortened.mockRestore();
+});
+
+test.each([
+  [8, 8, 16],
+  [256, 8, 1],
+  [64, 64, 4],
+])('batches of %i with %i workers: a server is asked %i batches at a time, 256 photos at most', async (...numbers) => {
+  const [batchSize, workers, window] = numbers;
+  const options = { url: urlOf(), batchSize, workers };
+  const choice = await chooseScorer({ options, settings: { apiKey: '' } } as Circumstances);
+  expect(choice.window).toBe(window);
 });
 
 test('where no server is, none is waited for', async () => {
