@@ -55,6 +55,11 @@ class Lesson:
         seen = "nothing" if self.blind else "tags" if self.kind == "texts" else self.regions
         return f"{self.who}: {self.kind} on {seen}{taught}{captions}, {self.steps} steps"
 
+    @property
+    def losses(self) -> str:
+        """The recipe's setting that weighs what a teacher teaches."""
+        return "pretraining_losses" if self.kind == "pretraining" else "finetuning_losses"
+
 
 def train_lesson(
     lesson: Lesson,

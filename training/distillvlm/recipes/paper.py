@@ -121,7 +121,7 @@ class PaperRecipe(PaperMaterial):
         parameters = in_millions(self.parameters[lesson.who])
         about = f"{lesson.about} of {photos} photos x {texts} texts{layout}, {parameters}"
         names = (lesson.who, f"{lesson.who}_begins", "max_positions", "region_norm", "polluted_share", "layout")
-        settings = {"lesson": lesson, **settings_of(self, *names, _losses_of(lesson))}
+        settings = {"lesson": lesson, **settings_of(self, *names, lesson.losses)}
         yield Stage(lesson.stage, about, partial(self.learn, lesson), settings, parallel=True)
 
     @cached_property
@@ -147,7 +147,7 @@ class PaperRecipe(PaperMaterial):
             return train_scst(model, records, self.words, settings, batches, *run, layout)
         teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by) if lesson.taught_by else None
         objective = objective_of(self.layout, lesson.kind)
-        return train_lesson(lesson, model, teacher, getattr(self, _losses_of(lesson)), batches, *run, objective)
+        return train_lesson(lesson, model, teacher, getattr(self, lesson.losses), batches, *run, objective)
 
     def begin(self, lesson: PaperLesson) -> VisionLanguageModel:
         """The model as the lesson finds it."""
@@ -246,8 +246,3 @@ class PaperRecipe(PaperMaterial):
                 write_vqa_results(folder / f"{one.name} {name} answers.json", answers)
                 facts[f"{one.name} {name}"] = {"questions": len(answers)}
         return facts
-
-
-def _losses_of(lesson: PaperLesson) -> str:
-    """The setting that weighs what a teacher teaches there."""
-    return "pretraining_losses" if lesson.kind == "pretraining" else "finetuning_losses"

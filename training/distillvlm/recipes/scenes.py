@@ -92,7 +92,8 @@ class ScenesRecipe(SceneMaterial):
     adaptation_rate: float
     polluted_share: float = 0.5  # OSCAR's
     margins: Margins = MARGINS
-    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    pretraining_losses: DistillationSettings = field(default_factory=DistillationSettings)
+    finetuning_losses: DistillationSettings = field(default_factory=DistillationSettings)
     sequence_level: SequenceLevelSettings = field(default_factory=SequenceLevelSettings)
     scst: ScstSettings = field(default_factory=ScstSettings)
     scst_steps: int = 0
@@ -117,7 +118,7 @@ class ScenesRecipe(SceneMaterial):
         if lesson.captions_of is not None:
             about = f"the adapted teacher's captions of {self.counts['train']} scenes, {self.sequence_level.beam}"
             yield Stage(lesson.captions_of, about, self.make_teacher_captions, settings_of(self, "sequence_level"))
-        names = [lesson.who, "caption_batch", "question_batch", "learning_rate", "polluted_share", "distillation"]
+        names = [lesson.who, "caption_batch", "question_batch", "learning_rate", "polluted_share", lesson.losses]
         names += ["scst"] if lesson.kind == "scst" else []
         settings = {"lesson": lesson, **settings_of(self, *names)}
         yield Stage(lesson.stage, lesson.about, partial(self.learn, lesson), settings, parallel=True)
@@ -177,7 +178,8 @@ class ScenesRecipe(SceneMaterial):
         if lesson.kind == "scst":
             return train_scst(model, self.training, self.words, self.scst, batches, schedule, folder, self.seed)
         teacher = load_model(self.new_model("teacher"), self.folder / lesson.taught_by) if lesson.taught_by else None
-        return train_lesson(lesson, model, teacher, self.distillation, batches, schedule, folder, self.seed)
+        losses = getattr(self, lesson.losses)
+        return train_lesson(lesson, model, teacher, losses, batches, schedule, folder, self.seed)
 
     def batches(self, lesson: Lesson, store: RegionStore, teacher_store: RegionStore | None) -> Batches:
         if lesson.kind == "pretraining":
